@@ -1,0 +1,259 @@
+"""The catalog: which raw data there is, and under which names it is used.
+
+`data/catalog.yaml` holds three tables: `sources` (what `fetch` brings to
+`data/raw/<source>`), `pairs` (one image and its labels under a name) and
+`datasets` (a tag for several pairs).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from gim_cv.errors import ConfigError, MissingError, UnknownError
+
+NAME = r"^[A-Za-z0-9_-]+$"
+SPLIT_NAME = Literal["train", "val", "test"]
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+class Entry(BaseModel):
+    """A frozen table row; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceFile(Entry):
+    """One file of a source."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hash of the file's bytes")
+    member: str | None = Field(None, description="path inside the archive at `url`")
+    url: str | None = Field(None, description="where this file alone comes from")
+
+
+class Source(Entry):
+    """Raw data that `fetch` can bring to `data/raw/<name>`."""
+
+    url: str | None = Field(None, description="file:, https:, s3: or pypi:NAME==VERSION")
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="hash of `url`")
+    files: dict[str, SourceFile] = Field(
+        default_factory=dict, description="target name → file; empty: all that `url` holds"
+    )
+    licence: str = Field(description="terms under which the data may be used")
+    attribution: str = Field("", description="words that the licence asks for")
+
+    @model_validator(mode="after")
+    def _is_verifiable(self) -> Self:
+        if self.url is None and not (self.files and all(f.url for f in self.files.values())):
+            raise ValueError("give the source a url, or each of its files one")
+        local = (self.url or "").startswith("file:")
+        if not self.files and self.sha256 is None and not local:
+            raise ValueError("give sha256, of the url or of each file, so that it can be verified")
+        return self
+
+
+class MaskValue(Entry):
+    """One raw value of a label raster and the class it stands for."""
+
+    value: int | tuple[int, int, int] = Field(description="pixel value, or an RGB triple")
+    id: int = Field(ge=0, le=254, description="class id in the mask")
+
+
+class Pair(Entry):
+    """One image and its labels; paths are relative to `data/raw/<source>`."""
+
+    name: str = Field(pattern=NAME, description="the key in the catalog")
+    source: str = Field(pattern=NAME, description="folder of data/raw that holds the files")
+    image: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="one raster, or single-band rasters in band order"
+    )
+    labels: str = Field(description="vector file or label raster")
+    bands: tuple[int | str, ...] | None = Field(None, description="bands to keep: 1-based or names")
+    bounds: tuple[float, float, float, float] | None = Field(
+        None, description="left, bottom, right, top in the image's CRS: use only this window"
+    )
+    nodata: float | None = Field(None, description="pixel value that means 'no image here'")
+    image_crs: str | None = Field(None, description="CRS of an image that has none")
+    labels_crs: str | None = Field(None, description="CRS of labels that have none")
+    layer: str | None = Field(None, description="layer of a vector file with several")
+    where: str | None = Field(None, description="OGR attribute filter on the vector labels")
+    class_attribute: str | None = Field(None, description="vector column that names the class")
+    classes: dict[str, Annotated[int, Field(ge=0, le=254)]] | None = Field(
+        None, description="value of class_attribute → class id"
+    )
+    class_names: tuple[str, ...] = Field(
+        ("background", "building"), min_length=2, description="name of class 0, 1, …"
+    )
+    mask_values: tuple[MaskValue, ...] | None = Field(
+        None, description="raw value of a label raster → class id"
+    )
+    ignore_values: tuple[int, ...] = Field((), description="label values that mean 'unknown'")
+    all_touched: bool | None = Field(None, description="overrides prepare.all_touched")
+    buffer_m: float = Field(0.0, description="grows (or, below 0, shrinks) each polygon, m")
+    aoi: str | None = Field(None, description="vector file: the area that is fully labelled")
+    split: SPLIT_NAME | None = Field(None, description="forces the whole pair into one split")
+
+    @field_validator("bounds")
+    @classmethod
+    def _has_area(cls, bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if bounds is not None and (bounds[0] >= bounds[2] or bounds[1] >= bounds[3]):
+            raise ValueError("expected left < right and bottom < top")
+        return bounds
+
+    @model_validator(mode="after")
+    def _classes_are_named(self) -> Self:
+        if (self.class_attribute is None) != (self.classes is None):
+            raise ValueError("class_attribute and classes go together")
+        ids = [*(self.classes or {}).values(), *(m.id for m in self.mask_values or ())]
+        if ids and max(ids) >= len(self.class_names):
+            raise ValueError(f"class_names has no name for class {max(ids)}")
+        return self
+
+    def image_paths(self, raw_dir: Path) -> list[Path]:
+        """Return the image files under `raw_dir` (the project's `data/raw`)."""
+        return [raw_dir / self.source / part for part in self.image]
+
+    def labels_path(self, raw_dir: Path) -> Path:
+        """Return the label file under `raw_dir`."""
+        return raw_dir / self.source / self.labels
+
+    def aoi_path(self, raw_dir: Path) -> Path | None:
+        """Return the file that bounds the labelled area under `raw_dir`, if there is one."""
+        return None if self.aoi is None else raw_dir / self.source / self.aoi
+
+
+class DatasetSpec(Entry):
+    """A tag that names several pairs."""
+
+    pairs: tuple[str, ...] = Field(min_length=1, description="names of pairs")
+    resolution_m: float = Field(gt=0, description="nominal ground resolution, m per px")
+    aliases: tuple[str, ...] = Field((), description="other tags for the same pairs")
+    description: str = Field("", description="what a reader should know")
+
+
+class Catalog(Entry):
+    """All sources, pairs and datasets of a project."""
+
+    path: Path
+    sources: dict[Annotated[str, Field(pattern=NAME)], Source] = Field(default_factory=dict)
+    pairs: dict[str, Pair]
+    datasets: dict[Annotated[str, Field(pattern=NAME)], DatasetSpec]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_pairs(cls, data: dict[str, Any]) -> dict[str, Any]:
+        pairs = {key: {"name": key, **row} for key, row in (data.get("pairs") or {}).items()}
+        return {**data, "pairs": pairs}
+
+    @model_validator(mode="after")
+    def _datasets_exist(self) -> Self:
+        for tag, spec in self.datasets.items():
+            for name in spec.pairs:
+                if name not in self.pairs:
+                    raise ValueError(f"datasets.{tag} names the pair {name!r}, which is not defined")
+        return self
+
+    @cached_property
+    def tags(self) -> dict[str, str]:
+        """Every dataset tag and alias, each with the tag that defines it."""
+        own = {tag: tag for tag in self.datasets}
+        return own | {a: tag for tag, spec in self.datasets.items() for a in spec.aliases}
+
+    def dataset(self, tag: str) -> DatasetSpec:
+        """Return the dataset `tag` (or the one that has `tag` as an alias).
+
+        Raises
+        ------
+        UnknownError
+            Nothing has that name; the nearest names are listed.
+        """
+        if tag not in self.tags:
+            raise UnknownError.among("dataset", tag, self.tags, path=self.path)
+        return self.datasets[self.tags[tag]]
+
+    def pair(self, name: str) -> Pair:
+        """Return the pair `name`, or raise UnknownError with the nearest names."""
+        if name not in self.pairs:
+            raise UnknownError.among("pair", name, self.pairs, path=self.path)
+        return self.pairs[name]
+
+    def source(self, name: str) -> Source:
+        """Return the source `name`, or raise UnknownError with the nearest names."""
+        if name not in self.sources:
+            raise UnknownError.among("source", name, self.sources, path=self.path)
+        return self.sources[name]
+
+    def pairs_of(self, tags: tuple[str, ...]) -> list[str]:
+        """Return the sorted names of all pairs of the datasets (or single pairs) `tags`."""
+        names: set[str] = set()
+        for tag in tags:
+            names |= {tag} if tag in self.pairs else set(self.dataset(tag).pairs)
+        return sorted(names)
+
+
+def load_catalog(path: Path) -> Catalog:
+    """Return the catalog in a YAML file.
+
+    Raises
+    ------
+    MissingError
+        There is no such file.
+    ConfigError
+        It is not a valid catalog; the first wrong entry is named.
+    """
+    data = read_yaml(path)
+    try:
+        return Catalog(path=Path(PurePosixPath(path)), **data)
+    except ValidationError as err:
+        raise first_fault(err, path) from err
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file.
+
+    Raises
+    ------
+    MissingError
+        There is no such file.
+    ConfigError
+        It is not YAML, or not a mapping.
+    """
+    if not path.is_file():
+        raise MissingError("no such file", path=path, remedy="Run inside a gim_cv project")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as err:
+        raise ConfigError(f"not YAML: {' '.join(str(err).split())}", path=path) from err
+    if not isinstance(data, dict):
+        raise ConfigError("wrong content", path=path, expected="a mapping", found=type(data).__name__)
+    return data
+
+
+def first_fault(err: ValidationError, path: Path) -> ConfigError:
+    """Return a pydantic error's first fault as one sentence that names file and key."""
+    fault = err.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    found = fault.get("input")
+    shown = repr(found) if isinstance(found, str | int | float | bool) else None
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message, shown = "unknown key", None
+    if fault["type"] == "missing":
+        message = "required key is missing"
+    others = f" ({err.error_count() - 1} more)" if err.error_count() > 1 else ""
+    return ConfigError(f"{message}{others}", path=f"{path}:{key}" if key else path, found=shown)

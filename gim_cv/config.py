@@ -1,0 +1,121 @@
+"""Parameters and paths of a project.
+
+``load_params`` is the only reader of params.yaml. No field has a default: a default
+in code would be a parameter that DVC cannot see.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from gim_cv.catalog import first_fault, read_yaml
+
+
+class Section(BaseModel):
+    """A frozen section of params.yaml; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Prepare(Section):
+    """How one image and its labels become patches."""
+
+    patch_px: int = Field(ge=16, le=4096, multiple_of=16, description="side of a patch, px")
+    overlap: float = Field(ge=0, lt=1, description="share of a patch that its neighbour repeats")
+    resolution_m: float = Field(ge=0, description="ground size of a pixel, m; 0 keeps the native")
+    resampling: Literal["bilinear", "cubic"] = Field(description="kernel when enlarging")
+    mask_fraction: float = Field(
+        ge=0, lt=1, description="a resampled pixel is positive where more than this share of it is"
+    )
+    all_touched: bool = Field(description="burn every pixel that a polygon touches")
+    min_valid: float = Field(ge=0, le=1, description="smallest share of valid pixels in a patch")
+    min_labelled: float = Field(ge=0, le=1, description="smallest share of labelled pixels")
+
+
+class Split(Section):
+    """Which ground trains, validates and tests."""
+
+    mode: Literal["blocks", "pairs"] = Field(description="split by ground blocks or whole pairs")
+    block_m: float = Field(gt=0, description="side of a ground block, m")
+    fractions: tuple[float, ...] = Field(
+        min_length=2, max_length=3, description="shares of train, val and (optional) test"
+    )
+    seed: int = Field(ge=0, description="seed of the assignment; changing it moves the test set")
+    buffer_m: float = Field(ge=0, description="ground left out between two splits, m")
+    folds: int = Field(ge=0, description="k of k-fold cross-validation; 0 is off")
+    fold: int = Field(ge=0, description="which of the folds validates, from 0")
+
+    @model_validator(mode="after")
+    def _is_partition(self) -> Self:
+        if min(self.fractions) < 0 or abs(sum(self.fractions) - 1) > 1e-6:
+            raise ValueError("fractions are shares from 0 to 1 that sum to 1")
+        if self.folds == 1 or self.fold >= max(self.folds, 1):
+            raise ValueError("folds is 0 or at least 2, and fold is below it")
+        return self
+
+
+class Combine(Section):
+    """How the pairs' stores become one shuffled store."""
+
+    shuffle_seed: int = Field(ge=0, description="seed of the permutation")
+    memory_mib: int = Field(ge=64, description="memory that the shuffle may use, MiB")
+
+
+def _as_tags(value: Any) -> Any:
+    parts = value.split(",") if isinstance(value, str) else value
+    return [part.strip() for part in parts] if isinstance(parts, list) else parts
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    loss: str = Field(min_length=1, description="name of a loss, or name:key=value,key=value")
+    datasets: Annotated[tuple[str, ...], BeforeValidator(_as_tags)] = Field(
+        min_length=1, description="tags of the catalog's datasets (or pairs) to train on"
+    )
+    seed: int = Field(ge=0, description="seed of initial weights, batch order and augmentation")
+    prepare: Prepare
+    split: Split
+    combine: Combine
+
+
+def load_params(path: Path) -> Params:
+    """Return the parameters in a YAML file.
+
+    Raises
+    ------
+    MissingError
+        There is no such file.
+    ConfigError
+        A value is missing, unknown or out of range; the first fault is named.
+    """
+    try:
+        return Params(**read_yaml(path))
+    except ValidationError as err:
+        raise first_fault(err, path) from err
+
+
+class Project:
+    """The folders of a project, each relative to its root."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.params = root / "params.yaml"
+        self.catalog = root / "data" / "catalog.yaml"
+        self.raw = root / "data" / "raw"
+        self.patches = root / "data" / "patches"
+        self.tmp = root / "data" / ".tmp"
+        self.manifest = root / "data" / "manifest.json"
+        self.combined = root / "data" / "combined.zarr"
+        self.models = root / "data" / "models"
+        self.results = root / "data" / "results"
+        self.predictions = root / "data" / "predictions"
+
+
+def project() -> Project:
+    """Return the project that the working directory is the root of (or ``GIM_CV_ROOT`` names)."""
+    return Project(Path(os.environ.get("GIM_CV_ROOT", ".")))
