@@ -1,0 +1,25 @@
+"""Turn one pair into a patch store: ``python3 -m stages.prepare PAIR``."""
+
+import sys
+
+from gim_cv.catalog import load_catalog
+from gim_cv.config import load_params, project
+from gim_cv.ground import GroundSplit
+from gim_cv.pairs import stream_pair
+from gim_cv.stage import run_stage
+from gim_cv.store import write_store
+
+
+def main() -> None:
+    """Write data/patches/PAIR.zarr."""
+    here, name = project(), sys.argv[1]
+    pair = load_catalog(here.catalog).pair(name)
+    params = load_params(here.params)
+    prepare, split = params.prepare.model_dump(), params.split.model_dump()
+    patches = stream_pair(pair, here.raw, split=GroundSplit(**split), progress=name, **prepare)
+    recipe = {"pair": pair.model_dump(mode="json"), "prepare": prepare, "split": split}
+    write_store(patches, here.patches / f"{name}.zarr", recipe=recipe, tmp_dir=here.tmp)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,125 @@
+"""dvc.yaml, params.yaml, .gitignore and the code agree, and walk around DVC's known traps."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from imports import ROOT, closure
+from pydantic import BaseModel
+
+from gim_cv.config import Params
+
+# Their values reach DVC as params, or they only word messages: an edit there changes no output.
+NOT_DEPENDENCIES = {"__init__", "errors", "config", "stage", "progress"}
+
+
+def pipeline():
+    return yaml.safe_load((ROOT / "dvc.yaml").read_text())
+
+
+def stages():
+    """Each stage's name and body; templated ones as one."""
+    return {name: body.get("do", body) for name, body in pipeline()["stages"].items()}
+
+
+def flat(mapping, prefix=""):
+    for key, value in mapping.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+@pytest.mark.parametrize("name", list(stages()))
+def test_code_deps_are_the_import_closure(name):
+    deps = {dep for dep in stages()[name]["deps"] if dep.endswith(".py")}
+    files = closure(ROOT / "stages" / f"{name}.py")
+    wanted = {
+        p.relative_to(ROOT).as_posix() for p in files if p.stem not in NOT_DEPENDENCIES
+    }
+    assert deps == wanted
+
+
+def leaves(model: type[BaseModel], prefix=""):
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def test_every_parameter_reaches_a_stage():
+    used = {p for body in stages().values() for p in body.get("params", []) if isinstance(p, str)}
+    top = set(Params.model_fields)
+    assert used == top
+    assert all(p.split(".")[0] in used for p in leaves(Params))
+
+
+def test_every_parameter_has_a_description_and_no_default():
+    def check(model):
+        for name, field in model.model_fields.items():
+            annotation = field.annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                check(annotation)
+                continue
+            assert field.is_required(), f"{model.__name__}.{name} has a default in code"
+            assert field.description, f"{model.__name__}.{name} has no description"
+
+    check(Params)
+
+
+@pytest.mark.parametrize("file", ["params.yaml", "data/catalog.yaml"])
+def test_no_key_that_dvc_drops_from_its_cache_key(file):
+    """DVC forgets params named size or nfiles, then restores the output of another value."""
+    data = yaml.safe_load((ROOT / file).read_text())
+    names = {part for path in flat(data) for part in path.split(".")}
+    assert not names & {"size", "nfiles"}
+
+
+def test_gitignore_names_outputs_literally():
+    """A wildcard over data/raw hides the .dvc files there, and DVC then deletes the raw data."""
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    data = [line for line in lines if line.startswith("/data")]
+    assert data
+    assert not [line for line in data if re.search(r"[*?\[]", line)]
+
+
+def test_every_output_is_ignored_or_tracked_by_git():
+    """Else DVC writes .gitignore files of its own, which it rolls back when a later stage fails."""
+    catalog = yaml.safe_load((ROOT / "data/catalog.yaml").read_text())
+    ignored = (ROOT / ".gitignore").read_text().splitlines()
+    for name, body in pipeline()["stages"].items():
+        keys = catalog["sources"] if name == "fetch" else ["any"]
+        for out in body.get("do", body).get("outs", []):
+            if isinstance(out, dict) and next(iter(out.values())).get("cache") is False:
+                continue
+            path = out if isinstance(out, str) else next(iter(out))
+            for key in keys:
+                full = "/" + path.replace("${key}", key)
+                parents = {"/".join(full.split("/")[:n]) for n in range(2, 9)}
+                assert (parents | {full}) & set(ignored), f"{full} is not in .gitignore"
+
+
+HEAVY = ("keras", "tensorflow", "albumentations", "jax")
+
+
+@pytest.mark.parametrize("stage", ["fetch", "prepare", "manifest", "combine"])
+def test_data_stages_never_load_the_learning_libraries(stage):
+    code = (
+        f"import sys, json; import stages.{stage};"
+        f"print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout) == []
+
+
+def test_the_root_module_imports_nothing():
+    text = (ROOT / "gim_cv/__init__.py").read_text()
+    assert "import" not in text
+    assert Path(ROOT / "gim_cv/py.typed").exists()
