@@ -165,7 +165,9 @@ class Catalog(Entry):
         for tag, spec in self.datasets.items():
             for name in spec.pairs:
                 if name not in self.pairs:
-                    raise ValueError(f"datasets.{tag} names the pair {name!r}, which is not defined")
+                    raise ValueError(
+                        f"datasets.{tag} names the pair {name!r}, which is not defined"
+                    )
         return self
 
     @cached_property
@@ -240,7 +242,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as err:
         raise ConfigError(f"not YAML: {' '.join(str(err).split())}", path=path) from err
     if not isinstance(data, dict):
-        raise ConfigError("wrong content", path=path, expected="a mapping", found=type(data).__name__)
+        raise ConfigError(
+            "wrong content", path=path, expected="a mapping", found=type(data).__name__
+        )
     return data
 
 

@@ -150,7 +150,7 @@ def _download_wheel(requirement: str, folder: Path) -> Path:
             path=f"pypi:{requirement}",
             remedy="Check the network and that pip is installed beside gim_cv",
         )
-    return sorted(folder.glob("*.whl"))[0]
+    return min(folder.glob("*.whl"))
 
 
 def sha256_of(path: Path) -> str:

@@ -38,9 +38,7 @@ def flat(mapping, prefix=""):
 def test_code_deps_are_the_import_closure(name):
     deps = {dep for dep in stages()[name]["deps"] if dep.endswith(".py")}
     files = closure(ROOT / "stages" / f"{name}.py")
-    wanted = {
-        p.relative_to(ROOT).as_posix() for p in files if p.stem not in NOT_DEPENDENCIES
-    }
+    wanted = {p.relative_to(ROOT).as_posix() for p in files if p.stem not in NOT_DEPENDENCIES}
     assert deps == wanted
 
 
