@@ -1,0 +1,69 @@
+"""Recipes: what a store was made from, as canonical JSON that two makers can compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON with sorted keys and no spaces: equal values, equal text.
+
+    Parameters
+    ----------
+    value
+        Mappings, sequences, strings, numbers, None. Non-finite numbers become the strings
+        ``"NaN"``, ``"Infinity"``, ``"-Infinity"``, as in zarr metadata.
+    """
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256_text(text: str) -> str:
+    """Return the SHA-256 of `text` in UTF-8, as 64 hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def recipe_difference(here: Mapping[str, object], stored: Mapping[str, object]) -> str | None:
+    """Name the first key, in sorted order, on which two recipes differ; None if they agree.
+
+    Examples
+    --------
+    >>> recipe_difference({"prepare": {"patch_px": 256}}, {"prepare": {"patch_px": 128}})
+    'prepare.patch_px: 256 here, 128 in the store'
+    >>> recipe_difference({"seed": 1}, {"seed": 1}) is None
+    True
+    """
+    ours, theirs = dict(_leaves(_plain(here))), dict(_leaves(_plain(stored)))
+    for key in sorted(ours.keys() | theirs.keys()):
+        mine, other = ours.get(key, "absent"), theirs.get(key, "absent")
+        if mine != other:
+            return f"{key}: {mine} here, {other} in the store"
+    return None
+
+
+def _plain(value: object) -> object:
+    """Return `value` in the types that JSON has."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
+    return value
+
+
+def _leaves(value: object, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted keys with their values as JSON text; empty containers are leaves."""
+    items: list[tuple[str, object]] = []
+    if isinstance(value, Mapping):
+        items = [(f"{prefix}.{key}" if prefix else str(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        items = [(f"{prefix}[{index}]", item) for index, item in enumerate(value)]
+    if prefix and not items:
+        yield prefix, json.dumps(value)
+    for key, item in items:
+        yield from _leaves(item, key)

@@ -1,0 +1,151 @@
+"""The making of a store: patches in, whole shards out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import DTypeLike, NDArray
+from zarr.codecs import ZstdCodec
+
+from gim_cv.errors import DataError, StoreError
+from gim_cv.recipe import canonical_json, sha256_text
+from gim_cv.schema import ARRAYS, COORDS, SCHEMA, check_patches, layout
+
+Array = NDArray[Any]
+
+
+class StoreWriter:
+    """One store in the making: shards are written as they fill, the rest on `close`.
+
+    Parameters
+    ----------
+    folder
+        Empty folder that becomes the zarr group.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.group = zarr.create_group(folder, zarr_format=3)
+        self.first: xr.Dataset | None = None
+        self.coords: list[dict[str, Array]] = []
+        self.held: dict[str, Array] = {}
+        self.filled = 0
+        self.written = 0
+
+    def append(self, block: xr.Dataset) -> None:
+        """Take in the patches of `block`: at most one shard of them is kept in memory."""
+        if self.first is None:
+            self._start(block)
+        self._check_like_first(block)
+        self.coords.append({name: block[name].to_numpy() for name in COORDS})
+        arrays = {name: block[name].to_numpy() for name in ARRAYS}
+        start, stop = 0, block.sizes["patch"]
+        while start < stop:
+            if self.filled == 0 and stop - start >= self.shard:
+                self._write({name: arrays[name][start : start + self.shard] for name in ARRAYS})
+                start += self.shard
+            else:
+                start += self._hold(arrays, start, stop)
+
+    def close(self, recipe: Mapping[str, object], extra: Mapping[str, object]) -> None:
+        """Write what is left, the coordinates and the attributes, and mark the store whole."""
+        if self.first is None or self.filled + self.written == 0:
+            raise DataError(
+                "no patches to write",
+                remedy="Check min_valid, min_labelled and the extent of image and labels",
+            )
+        if self.filled:
+            self._write({name: self.held[name][: self.filled] for name in ARRAYS})
+        for name, (dims, kind) in COORDS.items():
+            data = np.concatenate([part[name] for part in self.coords])
+            self._create(name, data.shape, kind, dims, chunks=data.shape)[...] = data
+        text = canonical_json(recipe)
+        attrs = {**self.first.attrs, **extra, "schema": SCHEMA, "recipe": text}
+        attrs |= {"recipe_sha256": sha256_text(text), "coordinates": " ".join(COORDS)}
+        # Written last: a store without it is torn.
+        self.group.update_attributes(json.loads(canonical_json(attrs | {"complete": True})))
+
+    def _start(self, block: xr.Dataset) -> None:
+        check_patches(block)
+        # Data are dropped, so that the first block does not stay in memory.
+        self.first = block.isel(patch=slice(0)).copy(deep=True)
+        image = block["image"]
+        per_block, self.shard = layout(image.shape[1:], image.dtype)
+        for name, dims in ARRAYS.items():
+            shape, kind = (0, *block[name].shape[1:]), block[name].dtype
+            self._create(name, shape, kind, dims, chunks=(per_block, *shape[1:]), shard=self.shard)
+
+    def _check_like_first(self, block: xr.Dataset) -> None:
+        check_patches(block)
+        first = self.first
+        for name in (*ARRAYS, *COORDS):
+            mine, other = block[name], first[name]  # type: ignore[index]
+            if (mine.shape[1:], mine.dtype) != (other.shape[1:], other.dtype):
+                raise DataError(
+                    f"datasets differ in {name!r}",
+                    expected=f"{other.dtype} {other.shape[1:]} as in the first",
+                    found=f"{mine.dtype} {mine.shape[1:]}",
+                )
+
+    def _hold(self, arrays: Mapping[str, Array], start: int, stop: int) -> int:
+        """Copy what fits into the shard that is filling; write it when it is full."""
+        if not self.held:
+            self.held = {
+                name: np.empty((self.shard, *data.shape[1:]), data.dtype)
+                for name, data in arrays.items()
+            }
+        count = min(stop - start, self.shard - self.filled)
+        for name, data in arrays.items():
+            self.held[name][self.filled : self.filled + count] = data[start : start + count]
+        self.filled += count
+        if self.filled == self.shard:
+            self._write(self.held)
+            self.filled = 0
+        return count
+
+    def _write(self, arrays: Mapping[str, Array]) -> None:
+        for name, data in arrays.items():
+            target = self._array(name)
+            stop = self.written + len(data)
+            target.resize((stop, *data.shape[1:]))
+            target[self.written : stop] = data
+        self.written = stop
+
+    def _array(self, name: str) -> zarr.Array[Any]:
+        found = self.group[name]
+        if not isinstance(found, zarr.Array):
+            raise StoreError(f"{name!r} is not an array")
+        return found
+
+    def _create(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        kind: DTypeLike,
+        dims: tuple[str, ...],
+        *,
+        chunks: tuple[int, ...],
+        shard: int | None = None,
+    ) -> zarr.Array[Any]:
+        shards: Any = None
+        if shard is not None:
+            shards = {"shape": (shard, *chunks[1:]), "index_location": "start"}
+        return self.group.create_array(
+            name,
+            shape=shape,
+            dtype=np.dtype(kind),
+            chunks=chunks,
+            shards=shards,
+            compressors=ZstdCodec(level=1, checksum=True),
+            filters=None,
+            fill_value=0,
+            dimension_names=dims,
+            attributes=json.loads(canonical_json(self.first[name].attrs)),  # type: ignore[index]
+            # Without it a shard of background would be no file: absence could not mean damage.
+            config={"write_empty_chunks": True},
+        )
