@@ -119,3 +119,20 @@ class Project:
 def project() -> Project:
     """Return the project that the working directory is the root of (or ``GIM_CV_ROOT`` names)."""
     return Project(Path(os.environ.get("GIM_CV_ROOT", ".")))
+
+
+SEED_PATHS = {
+    "raw_data_path": "raw",
+    "proc_data_path": "patches",
+    "models_path": "models",
+    "models_volume_path": "models",
+    "predictions_data_tif_path": "predictions",
+}
+"""The path names of the seed's ``cfg`` and the folders they stand for here."""
+
+
+def __getattr__(name: str) -> Path:
+    if name not in SEED_PATHS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    path: Path = getattr(project(), SEED_PATHS[name])
+    return path

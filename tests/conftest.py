@@ -8,6 +8,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
+from projects import make_project, run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,4 +25,14 @@ def shared_data() -> Path:
     folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir():
         pytest.skip("real imagery (../shared/data) is not on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """A small project whose whole pipeline has run and is committed; copy it to change it."""
+    folder = make_project(tmp_path_factory.mktemp("built") / "project")
+    run(folder, "dvc", "repro")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-q", "-m", "Built")
     return folder

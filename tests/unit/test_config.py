@@ -53,3 +53,12 @@ def test_a_wrong_value_is_named(change, key, value, message):
 def test_paths_follow_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("GIM_CV_ROOT", str(tmp_path))
     assert project().combined == tmp_path / "data" / "combined.zarr"
+
+
+def test_the_seeds_path_names_are_read_when_asked(monkeypatch, tmp_path):
+    import gim_cv.config as cfg
+
+    monkeypatch.setenv("GIM_CV_ROOT", str(tmp_path))
+    assert cfg.models_path == tmp_path / "data" / "models"
+    with pytest.raises(AttributeError, match="no_such_path"):
+        cfg.no_such_path  # noqa: B018

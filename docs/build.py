@@ -1,0 +1,85 @@
+"""Make the generated pages: ``make docs``. A test fails when one of them is out of date."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gim_cv import catalog
+from gim_cv.config import Params
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
+
+
+def _range(field: FieldInfo) -> str:
+    parts = []
+    for rule in field.metadata:
+        parts += [f"{BOUNDS[k]} {v}" for k in BOUNDS if (v := getattr(rule, k, None)) is not None]
+    text = str(field.annotation)
+    if "Literal" in text:
+        parts += [text.partition("Literal[")[2].partition("]")[0].replace("'", "`")]
+    return ", ".join(parts)
+
+
+def _is_section(field: FieldInfo) -> bool:
+    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+
+
+def _table(model: type[BaseModel], values: dict[str, Any] | None) -> list[str]:
+    head = (
+        "| key | default here | range | what it is |" if values else "| key | range | what it is |"
+    )
+    lines = [head, "|---" * (head.count("|") - 1) + "|"]
+    for name, field in model.model_fields.items():
+        if _is_section(field):
+            continue
+        cells = [f"`{name}`", _range(field), field.description or ""]
+        if values:
+            cells.insert(1, f"`{values[name]}`")
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def parameters_page() -> str:
+    """Return docs/parameters.md: every key of params.yaml with its range and meaning."""
+    values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    lines = ["# Parameters", "", "Every key of `params.yaml`. Change one for one run with", ""]
+    lines += ["```console", "$ dvc exp run -S section.key=value", "```", "", "## Top level", ""]
+    lines += _table(Params, values)
+    for name, field in Params.model_fields.items():
+        if _is_section(field):
+            section = field.annotation
+            lines += ["", f"## {name}", "", f"{section.__doc__}", ""]
+            lines += _table(section, values[name])
+    return "\n".join(lines) + "\n"
+
+
+def catalog_page() -> str:
+    """Return docs/catalog.md: every key of data/catalog.yaml with its range and meaning."""
+    lines = ["# The catalog", "", "Every key of `data/catalog.yaml`.", ""]
+    for title, model in {
+        "sources": catalog.Source,
+        "sources.NAME.files": catalog.SourceFile,
+        "pairs": catalog.Pair,
+        "pairs.NAME.mask_values": catalog.MaskValue,
+        "datasets": catalog.DatasetSpec,
+    }.items():
+        lines += [f"## {title}", "", f"{model.__doc__}", "", *_table(model, None), ""]
+    return "\n".join(lines)
+
+
+PAGES = {"parameters.md": parameters_page, "catalog.md": catalog_page}
+
+
+def main() -> None:
+    """Write every generated page."""
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

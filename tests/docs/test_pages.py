@@ -1,0 +1,100 @@
+"""README and docs: every fenced block is run or checked, or says just above it why not."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from imports import ROOT
+from projects import environment
+
+from gim_cv.catalog import DatasetSpec, Pair, Source
+
+sys.path.insert(0, str(ROOT))
+from docs.build import PAGES
+
+FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(
+    r"(?:<!-- not run: (?P<reason>[^>]+) -->\n+)?```(?P<language>\w*)\n(?P<text>.*?)```", re.DOTALL
+)
+COMMANDS = {"dvc", "git", "gim-cv", "make", "python", "source", "pip"}
+
+
+def blocks(language):
+    for path in FILES:
+        for found in FENCE.finditer(path.read_text(encoding="utf-8")):
+            if found["language"] == language and not found["reason"]:
+                line = path.read_text()[: found.start("text")].count("\n") + 1
+                yield pytest.param(found["text"], id=f"{path.name}:{line}")
+
+
+def test_every_block_names_a_language_that_is_tested():
+    known = {"yaml", "console", "python", "text"}
+    found = {m["language"] for p in FILES for m in FENCE.finditer(p.read_text(encoding="utf-8"))}
+    assert found <= known
+
+
+@pytest.mark.parametrize("name", list(PAGES))
+def test_generated_pages_are_current(name):
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == PAGES[name](), "run `make docs`"
+
+
+@pytest.mark.parametrize("text", blocks("yaml"))
+def test_yaml_is_a_valid_part_of_the_catalog(text):
+    data = yaml.safe_load(text)
+    assert data.keys() <= {"sources", "pairs", "datasets"}
+    for name, row in data.get("pairs", {}).items():
+        Pair(name=name, **row)
+    for row in data.get("sources", {}).values():
+        Source(**row)
+    for row in data.get("datasets", {}).values():
+        DatasetSpec(**row)
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("text", blocks("console"))
+def test_commands_run(text, built, tmp_path):
+    project = shutil.copytree(built, tmp_path / "project", symlinks=True)
+    for line in text.splitlines():
+        if not line.startswith("$ "):
+            continue
+        command = shlex.split(line.removeprefix("$ "), comments=True)
+        done = subprocess.run(
+            command,
+            cwd=project,
+            env=environment(project),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("text", blocks("python"))
+def test_python_runs(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(text, "documentation", "exec"), {})  # noqa: S102
+
+
+def test_local_links_lead_somewhere():
+    for path in FILES:
+        for target in re.findall(r"\]\(([^)#\s]+)", path.read_text(encoding="utf-8")):
+            if not target.startswith(("http:", "https:", "mailto:")):
+                assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_pages_use_no_unknown_command():
+    for path in FILES:
+        for found in FENCE.finditer(path.read_text(encoding="utf-8")):
+            if found["language"] == "console":
+                lines = [x for x in found["text"].splitlines() if x.startswith("$ ")]
+                assert {shlex.split(x[2:], comments=True)[0] for x in lines} <= COMMANDS
+
+
+def test_the_readme_shows_a_picture():
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (ROOT / "README.md").read_text())
+    assert any(Path(ROOT / p).is_file() for p in pictures)

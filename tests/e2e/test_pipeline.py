@@ -1,0 +1,159 @@
+"""The pipeline under real git and DVC: what runs, what does not, and what is left behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from projects import (
+    changed_stages,
+    edit_yaml,
+    environment,
+    locked_hashes,
+    make_project,
+    run,
+    stages_run,
+)
+
+pytestmark = pytest.mark.e2e
+LEARNING = ["train", "evaluate", "report"]
+
+
+@pytest.fixture
+def project(built, tmp_path):
+    """A copy of the built project that a test may change."""
+    return shutil.copytree(built, tmp_path / "project", symlinks=True)
+
+
+def test_a_second_run_runs_nothing_and_leaves_the_tree_clean(built):
+    assert "up to date" in run(built, "dvc", "repro")
+    assert run(built, "git", "status", "--porcelain") == ""
+    assert "Changes" not in run(built, "git", "diff", "HEAD~1", "--stat", "--", "dvc.yaml")
+
+
+def test_an_experiment_with_another_loss_runs_training_alone(project):
+    text = run(project, "dvc", "exp", "run", "-S", "loss=tversky", "-n", "with-tversky")
+    assert stages_run(text) == LEARNING
+    rows = json.loads(run(project, "dvc", "exp", "show", "--json"))
+    shown = json.dumps(rows)
+    assert "with-tversky" in shown
+    assert '"loss": "tversky"' in shown
+    assert '"loss": "wbce_adaptive"' in shown
+    metrics = json.loads((project / "data/results/evaluate/metrics.json").read_text())
+    assert 0 <= metrics["val"]["iou"] <= 1
+    assert 0 <= metrics["test"]["iou"] <= 1
+    assert (project / "data/results/report/index.html").stat().st_size > 10_000
+
+
+def test_an_edit_marks_what_depends_on_it_and_nothing_else(project):
+    def force_split(catalog):
+        catalog["pairs"]["a"]["all_touched"] = False
+
+    losses = next((project / "gim_cv" / "losses").glob("overlap.py"))
+    original = losses.read_text()
+    losses.write_text(original + "\n# an edit\n")
+    assert changed_stages(project) == {"train"}
+    losses.write_text(original)
+    assert changed_stages(project) == set()
+    edit_yaml(project / "data/catalog.yaml", force_split)
+    assert changed_stages(project) - {"manifest"} == {"prepare@a"}
+
+
+def test_a_mistyped_parameter_is_refused(project):
+    text = run(project, "dvc", "exp", "run", "-S", "lss=tversky", check=False)
+    assert "lss" in text
+    assert stages_run(text) == []
+
+
+def test_the_same_bytes_in_another_folder_with_other_workers(built, tmp_path, monkeypatch):
+    other = make_project(tmp_path / "elsewhere" / "twin")
+    monkeypatch.setenv("DASK_NUM_WORKERS", "1")
+    run(other, "dvc", "repro", "combine")
+    there, here = locked_hashes(built), locked_hashes(other)
+    names = ["data/patches/a.zarr", "data/patches/b.zarr", "data/combined.zarr"]
+    assert [here[n] for n in names] == [there[n] for n in names]
+
+
+def test_a_dropped_pair_leaves_a_clone_clean(project, tmp_path):
+    def drop(catalog):
+        del catalog["pairs"]["b"]
+        catalog["datasets"]["all"]["pairs"] = ["a"]
+
+    edit_yaml(project / "data/catalog.yaml", drop)
+    run(project, "dvc", "repro", "combine")
+    assert not (project / "data/patches/b.zarr").exists()
+    run(project, "git", "add", "-A")
+    run(project, "git", "commit", "-q", "-m", "Dropped b")
+    clone = tmp_path / "clone"
+    run(project, "git", "clone", "-q", str(project), str(clone))
+    shutil.copytree(project / "scenes", clone / "scenes", dirs_exist_ok=True)
+    run(clone, "dvc", "cache", "dir", "--local", str(project / ".dvc" / "cache"))
+    run(clone, "dvc", "checkout", "combine", "--with-deps")
+    assert changed_stages(clone) & {"prepare@a", "manifest", "combine"} == set()
+
+
+def alive(folder) -> list[str]:
+    """Stage processes whose working directory is the project."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+        try:
+            here = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
+            command = open(f"/proc/{pid}/cmdline").read()  # noqa: PTH123, SIM115
+        except OSError:
+            continue
+        if here == str(folder) and "stages." in command:
+            found.append(command)
+    return found
+
+
+def wait_for(condition, seconds=60.0):
+    limit = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < limit, "it never happened"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.7, 1.4])
+def test_a_killed_run_leaves_no_writer_and_nothing_that_loads(built, tmp_path, delay_s):
+    folder = make_project(tmp_path / "killed")
+    run(folder, "dvc", "repro", "fetch@scenes")
+    with subprocess.Popen(
+        ["dvc", "repro", "combine"],
+        cwd=folder,
+        env=environment(folder),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        wait_for(lambda: alive(folder))
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: not alive(folder))
+    run(folder, "dvc", "repro", "combine")
+    name = "data/combined.zarr"
+    assert locked_hashes(folder)[name] == locked_hashes(built)[name]
+
+
+def test_every_dvc_file_is_seen_by_dvc(project):
+    """A pattern in .gitignore that hides them would make DVC delete the raw data."""
+    extra = project / "data" / "raw" / "mine"
+    extra.mkdir(parents=True)
+    (extra / "image.tif").write_bytes(b"pixels")
+    run(project, "dvc", "add", "-q", "data/raw/mine")
+    run(project, "git", "add", "-A")
+    assert "data/raw/mine" in run(project, "dvc", "list", ".", "--dvc-only", "-R")
+    assert extra.exists()
+
+
+def test_verify_finds_a_damaged_store(project):
+    assert "✗" not in run(project, "gim-cv", "verify")
+    store = project / "data/patches/a.zarr"
+    shard = next(p for p in sorted(store.rglob("c/*")) if p.is_file())
+    data = bytearray(shard.read_bytes())
+    data[-1] ^= 1
+    shard.unlink()
+    shard.write_bytes(data)
+    text = run(project, "gim-cv", "verify", check=False)
+    assert "content differs" in text or "✗" in text
