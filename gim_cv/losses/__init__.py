@@ -1,0 +1,79 @@
+"""Losses for class ids with 255 = ignore: a class for state, a function of its name for the maths.
+
+Every loss takes ``y_true (B, h, w, 1)`` ids and ``y_pred`` probabilities, ``(B, h, w, 1)`` from a
+sigmoid or ``(B, h, w, K)`` from a softmax. Ignored pixels contribute nothing, whatever their
+prediction; arithmetic is float32 under mixed precision; empty, full and all-ignored batches give
+finite values and gradients.
+"""
+
+from gim_cv.losses.crossentropy import (
+    BCE,
+    WBCE,
+    BBCEAdaptive,
+    CategoricalCrossentropy,
+    FocalCrossentropy,
+    WBCEAdaptive,
+    bbce_adaptive,
+    bce,
+    categorical_crossentropy,
+    focal_crossentropy,
+    wbce,
+    wbce_adaptive,
+)
+from gim_cv.losses.mixtures import BCEDice, WBCEAdaptiveDice, bce_dice, wbce_adaptive_dice
+from gim_cv.losses.overlap import (
+    Dice,
+    FocalTversky,
+    Jaccard,
+    Tversky,
+    dice,
+    focal_tversky,
+    jaccard,
+    tversky,
+)
+from gim_cv.losses.registry import ALIASES, LOSSES, get_loss
+from gim_cv.losses.targets import SegmentationLoss
+
+bce_dice_loss = bce_dice
+dice_coeff_loss = dice
+dice_loss = dice
+focal_tversky_loss = focal_tversky
+jaccard_loss = jaccard
+tversky_loss = tversky
+
+__all__ = [
+    "ALIASES",
+    "BCE",
+    "LOSSES",
+    "WBCE",
+    "BBCEAdaptive",
+    "BCEDice",
+    "CategoricalCrossentropy",
+    "Dice",
+    "FocalCrossentropy",
+    "FocalTversky",
+    "Jaccard",
+    "SegmentationLoss",
+    "Tversky",
+    "WBCEAdaptive",
+    "WBCEAdaptiveDice",
+    "bbce_adaptive",
+    "bce",
+    "bce_dice",
+    "bce_dice_loss",
+    "categorical_crossentropy",
+    "dice",
+    "dice_coeff_loss",
+    "dice_loss",
+    "focal_crossentropy",
+    "focal_tversky",
+    "focal_tversky_loss",
+    "get_loss",
+    "jaccard",
+    "jaccard_loss",
+    "tversky",
+    "tversky_loss",
+    "wbce",
+    "wbce_adaptive",
+    "wbce_adaptive_dice",
+]

@@ -1,0 +1,121 @@
+"""Losses by name: ``"tversky"``, ``"tversky:alpha=.7,beta=.3"``, and the names of old."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from gim_cv.errors import ConfigError, UnknownError
+from gim_cv.losses import crossentropy, mixtures, overlap
+from gim_cv.losses.targets import SegmentationLoss
+
+LOSSES: Mapping[str, Callable[..., SegmentationLoss]] = MappingProxyType(
+    {
+        "bbce_adaptive": crossentropy.BBCEAdaptive,
+        "bce": crossentropy.BCE,
+        "bce_dice": mixtures.BCEDice,
+        "categorical_crossentropy": crossentropy.CategoricalCrossentropy,
+        "dice": overlap.Dice,
+        "focal_crossentropy": crossentropy.FocalCrossentropy,
+        "focal_tversky": overlap.FocalTversky,
+        "jaccard": overlap.Jaccard,
+        "tversky": overlap.Tversky,
+        "wbce": crossentropy.WBCE,
+        "wbce_adaptive": crossentropy.WBCEAdaptive,
+        "wbce_adaptive_dice": mixtures.WBCEAdaptiveDice,
+    }
+)
+"""Every loss: name → class."""
+
+ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "bbce_adaptive_loss": "bbce_adaptive",
+        "bce_dice_loss": "bce_dice",
+        "bce_loss": "bce",
+        "binary_crossentropy": "bce",
+        "categorical_focal_loss": "focal_crossentropy",
+        "cce": "categorical_crossentropy",
+        "dice_coeff_loss": "dice",
+        "dice_loss": "dice",
+        "focal": "focal_crossentropy",
+        "focal_loss": "focal_crossentropy",
+        "focal_tversky_loss": "focal_tversky",
+        "jaccard_loss": "jaccard",
+        "tversky_loss": "tversky",
+        "wbce_adaptive_dice_loss": "wbce_adaptive_dice",
+        "wbce_adaptive_loss": "wbce_adaptive",
+        "weighted_bce": "wbce",
+    }
+)
+"""Old and short names."""
+
+
+def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLoss:
+    """Return the loss that `spec` names.
+
+    Parameters
+    ----------
+    spec
+        ``name`` or ``name:key=value,key=value``; a name of `LOSSES` or `ALIASES`.
+    args
+        Further arguments; those in `spec` win.
+
+    Raises
+    ------
+    UnknownError
+        No loss has that name, or the loss has no such argument.
+    ConfigError
+        An argument's text is not ``key=value`` with a number.
+
+    Examples
+    --------
+    >>> get_loss("tversky:alpha=.6", {"beta": 0.4}).get_config()["alpha"]
+    0.6
+    """
+    name, _, text = spec.partition(":")
+    kind = find_loss(name.strip())
+    given = {**(args or {}), **parse_arguments(text, spec)}
+    known = inspect.signature(kind).parameters
+    for key in given:
+        if key not in known:
+            raise UnknownError.among(f"argument of the loss {name}", key, known)
+    return kind(**given)
+
+
+def find_loss(name: str) -> Callable[..., SegmentationLoss]:
+    """Return the class of a loss's name or old name.
+
+    Raises
+    ------
+    UnknownError
+        No loss has that name.
+    """
+    found = LOSSES.get(ALIASES.get(name, name))
+    if found is None:
+        raise UnknownError.among("loss", name, [*LOSSES, *ALIASES])
+    return found
+
+
+def parse_arguments(text: str, spec: str) -> dict[str, float]:
+    """Return ``"alpha=.7,beta=.3"`` as a dict of numbers.
+
+    Raises
+    ------
+    ConfigError
+        A part is not ``key=number``; `spec` is what the message shows.
+    """
+    found: dict[str, float] = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        key, _, value = part.partition("=")
+        try:
+            found[key.strip()] = float(value)
+        except ValueError as err:
+            raise ConfigError(
+                "cannot read a loss's argument",
+                path=f"loss: {spec}",
+                expected="name:key=number,key=number",
+                found=repr(part),
+            ) from err
+    return found
