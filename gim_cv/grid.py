@@ -138,23 +138,29 @@ class PixelGrid:
             )
         return window
 
-    def resampled(self, resolution_m: float) -> PixelGrid:
-        """Return the grid from the same origin with pixels of `resolution_m` m on the ground.
+    def factors(self, resolution_m: float) -> tuple[float, float]:
+        """Return how many pixels, down and across, make one of `resolution_m` m on the ground.
 
-        0, and anything within 1 % of the grid's own resolution, returns the grid itself. The size
-        is rounded to whole pixels.
+        1.0 exactly for 0, and for anything within 1 % of the grid's own resolution.
         """
         if resolution_m < 0:
             raise DataError("resolution_m is negative", expected="0 or more", found=resolution_m)
-        own = self.resolution_m
-        if resolution_m == 0 or all(abs(resolution_m / r - 1) <= NATIVE_TOLERANCE for r in own):
-            return self
-        factor_y, factor_x = (resolution_m / r for r in own)
+        down, across = (resolution_m / own for own in self.resolution_m)
+        if resolution_m == 0 or max(abs(down - 1), abs(across - 1)) <= NATIVE_TOLERANCE:
+            return 1.0, 1.0
+        return down, across
+
+    def resampled(self, factors: tuple[float, float]) -> PixelGrid:
+        """Return the grid from the same origin whose pixels are `factors` (down, across) as large.
+
+        The size is rounded to whole pixels, halves up, and is at least 1.
+        """
+        down, across = factors
         return replace(
             self,
-            transform=self.transform * Affine.scale(factor_x, factor_y),
-            height=max(1, math.floor(self.height / factor_y + 0.5)),
-            width=max(1, math.floor(self.width / factor_x + 0.5)),
+            transform=self.transform * Affine.scale(across, down),
+            height=max(1, math.floor(self.height / down + 0.5)),
+            width=max(1, math.floor(self.width / across + 0.5)),
         )
 
     def attrs(self) -> dict[str, Any]:

@@ -1,0 +1,212 @@
+"""Rasters on disk: lazy, aligned, with a validity mask of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as FileWindow
+
+from gim_cv.errors import DataError
+from gim_cv.grid import PixelGrid
+from gim_cv.patches import Window
+from gim_cv.rasterfile import (
+    Handles,
+    band_table,
+    choose_bands,
+    common_dtype,
+    common_grid,
+    mask_kind,
+    open_raster,
+)
+from gim_cv.resample import Axis, Resampler
+
+Array = NDArray[Any]
+Bool = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """A raster that is read by window, on a grid of any resolution. Picklable.
+
+    Attributes
+    ----------
+    parts
+        The files, each with the bands (from 1) read from it, in the order of `band_names`.
+    band_names
+        Name of each band.
+    dtype
+        Type of the pixels, as stored.
+    nodata
+        Pixel value that means "no image here", or None.
+    mask
+        Where validity comes from besides `nodata` and NaN: "none", "internal" or "alpha".
+    native
+        Grid of the file, or of the part that `bounds` keeps.
+    origin
+        Row and column of that part in the file, px.
+    grid
+        Grid of `read`: `native`, or resampled.
+    block
+        Height and width of the blocks the file is stored in, px.
+    """
+
+    parts: tuple[tuple[str, tuple[int, ...]], ...]
+    band_names: tuple[str, ...]
+    dtype: np.dtype[Any]
+    nodata: float | None
+    mask: str
+    native: PixelGrid
+    origin: tuple[int, int]
+    grid: PixelGrid
+    block: tuple[int, int]
+    resampler: Resampler | None
+    _handles: Handles = field(default_factory=Handles, compare=False, repr=False)
+
+    def read(self, window: Window) -> tuple[Array, Bool]:
+        """Return image and validity of a window of `grid`.
+
+        Returns
+        -------
+        image
+            (window.height, window.width, C), source dtype, 0 where invalid.
+        valid
+            (window.height, window.width) bool; False beyond the raster.
+        """
+        inside = window.clipped(self.grid.height, self.grid.width)
+        if self.resampler is None or 0 in (inside.height, inside.width):
+            return self.read_native(window)
+        image, valid = self.read_native(self.resampler.source_window(inside))
+        return _placed(*self.resampler.image(image, valid, inside), inside, window)
+
+    def read_native(self, window: Window) -> tuple[Array, Bool]:
+        """Return image and validity, as `read`, of a window of `native`."""
+        inside = window.clipped(self.native.height, self.native.width)
+        image = np.zeros((inside.height, inside.width, len(self.band_names)), self.dtype)
+        if image.size == 0:
+            return _placed(image, np.zeros(image.shape[:2], bool), inside, window)
+        place = FileWindow(
+            inside.col0 + self.origin[1], inside.row0 + self.origin[0], inside.width, inside.height
+        )
+        planes = np.moveaxis(image, -1, 0)
+        valid = np.ones(image.shape[:2], bool)
+        done = 0
+        for path, indexes in self.parts:
+            try:
+                dataset = self._handles(path)
+                dataset.read(indexes, window=place, out=planes[done : done + len(indexes)])
+                valid &= self._file_mask(dataset, place)
+            except RasterioError as err:
+                raise DataError(f"unreadable pixels in {inside} ({err})", path=path) from err
+            done += len(indexes)
+        valid &= self._pixel_mask(image)
+        if not valid.all():
+            image[~valid] = 0
+        return _placed(image, valid, inside, window)
+
+    def _file_mask(self, dataset: Any, place: Any) -> Any:
+        if self.mask == "internal":
+            return np.asarray(dataset.read_masks(1, window=place) != 0)
+        if self.mask == "alpha":
+            alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
+            return np.asarray(dataset.read(alpha, window=place) != 0)
+        return True
+
+    def _pixel_mask(self, image: Array) -> Any:
+        good: Any = True
+        if image.dtype.kind == "f":
+            good = ~np.isnan(image).any(axis=-1)
+        if self.nodata is not None and not np.isnan(self.nodata):
+            good = good & (image != np.asarray(self.nodata).astype(image.dtype)).any(axis=-1)
+        return good
+
+
+def _placed(image: Array, valid: Bool, inside: Window, window: Window) -> tuple[Array, Bool]:
+    """Return the arrays of `inside` in larger ones of `window`, zero and False around."""
+    if inside == window:
+        return image, valid
+    at = inside.within(window)
+    wide_image = np.zeros((window.height, window.width, image.shape[2]), image.dtype)
+    wide_valid = np.zeros((window.height, window.width), bool)
+    wide_image[at], wide_valid[at] = image, valid
+    return wide_image, wide_valid
+
+
+def open_image(
+    paths: Path | Sequence[Path],
+    *,
+    bands: Sequence[int | str] | None,
+    bounds: tuple[float, float, float, float] | None,
+    nodata: float | None,
+    image_crs: str | None,
+    resolution_m: float,
+    resampling: str,
+) -> ImageSource:
+    """Return an image that is read by window; only its header is read now.
+
+    Parameters
+    ----------
+    paths
+        One raster, or single-band rasters of equal grids in band order.
+    bands
+        Bands to keep, numbers from 1 or names (description or colour); None: all but alpha.
+    bounds
+        left, bottom, right, top in the image's CRS: keep this window, to whole pixels. None: all.
+    nodata
+        Pixel value that means "no image here"; None: what the file says.
+    image_crs
+        CRS of an image that has none.
+    resolution_m
+        Ground resolution of the result, m; 0, or within 1 % of the file's own: native.
+    resampling
+        "bilinear" or "cubic", for enlarging; shrinking averages by area.
+
+    Raises
+    ------
+    MissingError
+        A file is not there.
+    DataError
+        Unreadable, no CRS, unknown band, grids that differ, or bounds off the image.
+    """
+    files = [paths] if isinstance(paths, Path) else list(paths)
+    opened = [open_raster(path) for path in files]
+    try:
+        whole = common_grid(opened, files, image_crs)
+        chosen = choose_bands(band_table(opened, files), bands, files[0])
+        window = whole.window if bounds is None else whole.bounds_window(bounds)
+        native = whole.part(window)
+        factors = native.factors(resolution_m)
+        return ImageSource(
+            parts=tuple(
+                (str(files[number]), tuple(index for _, index, _ in rows))
+                for number, rows in groupby(chosen, key=lambda row: row[0])
+            ),
+            band_names=tuple(name for _, _, name in chosen),
+            dtype=common_dtype(opened, [row[:2] for row in chosen], files[0]),
+            nodata=opened[0].nodata if nodata is None else nodata,
+            mask=mask_kind(opened[0]),
+            native=native,
+            origin=(window.row0, window.col0),
+            grid=native if factors == (1, 1) else native.resampled(factors),
+            block=opened[0].block_shapes[0],
+            resampler=_resampler(native, factors, resampling),
+        )
+    finally:
+        for dataset in opened:
+            dataset.close()
+
+
+def _resampler(
+    native: PixelGrid, factors: tuple[float, float], resampling: str
+) -> Resampler | None:
+    target = native.resampled(factors)
+    rows = Axis(native.height, target.height, factors[0])
+    cols = Axis(native.width, target.width, factors[1])
+    return None if factors == (1, 1) else Resampler(rows, cols, resampling)
