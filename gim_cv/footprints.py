@@ -1,0 +1,154 @@
+"""Where patches lie on the ground: who owns a shared pixel, which block, and mosaics of them.
+
+Patches of one pair and split may overlap. Each ground pixel belongs to the first patch that
+covers it, in the order (pair, row0, col0), so that it is counted once whatever the overlap.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Footprints:
+    """Places of patches: pair id and pixel origin on the pair's aligned grid, each ``(n,)``."""
+
+    pair: Ids
+    row0: Ids
+    col0: Ids
+    patch_px: int
+
+    @classmethod
+    def of(cls, patches: xr.Dataset) -> Footprints:
+        """Return the places of the patches of a patch dataset, in its order."""
+        pair, row0, col0 = (
+            patches[name].to_numpy().astype(np.int64) for name in ("pair", "row0", "col0")
+        )
+        return cls(pair, row0, col0, int(patches.sizes["row"]))
+
+    def __len__(self) -> int:
+        """Return the number of patches."""
+        return len(self.pair)
+
+    def blocks(self, block_px: int) -> NDArray[np.int64]:
+        """Return ``(n, 3)`` pair, block row, block column of each patch's centre."""
+        half = self.patch_px // 2
+        rows, cols = (self.row0 + half) // block_px, (self.col0 + half) // block_px
+        return np.stack([self.pair, rows, cols], axis=1)
+
+
+class Ownership:
+    """Says which pixels of a patch no earlier patch has covered.
+
+    Memory grows with the number of patches, not with the size of the rasters.
+    """
+
+    def __init__(self, places: Footprints) -> None:
+        self._places = places
+        order = np.lexsort((places.col0, places.row0, places.pair))
+        self._rank = np.empty(len(places), np.int64)
+        self._rank[order] = np.arange(len(places))
+        self._near: dict[tuple[int, int, int], list[int]] = defaultdict(list)
+        for index in range(len(places)):
+            self._near[self._cell(index)].append(index)
+
+    def __call__(self, index: int) -> NDArray[np.bool_]:
+        """Return ``(px, px)`` bool: True where patch `index` owns the pixel."""
+        places, px = self._places, self._places.patch_px
+        own = np.ones((px, px), bool)
+        for other in self._neighbours(index):
+            down = int(places.row0[other] - places.row0[index])
+            right = int(places.col0[other] - places.col0[index])
+            if self._rank[other] < self._rank[index] and abs(down) < px and abs(right) < px:
+                own[max(down, 0) : px + min(down, 0), max(right, 0) : px + min(right, 0)] = False
+        return own
+
+    def _cell(self, index: int) -> tuple[int, int, int]:
+        places, px = self._places, self._places.patch_px
+        return (
+            int(places.pair[index]),
+            int(places.row0[index]) // px,
+            int(places.col0[index]) // px,
+        )
+
+    def _neighbours(self, index: int) -> Iterable[int]:
+        pair, row, col = self._cell(index)
+        for near_row in (row - 1, row, row + 1):
+            for near_col in (col - 1, col, col + 1):
+                yield from self._near.get((pair, near_row, near_col), ())
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a pair's aligned grid, px."""
+
+    row0: int
+    col0: int
+    height: int
+    width: int
+
+
+def windows_of(places: Footprints, pair: int, max_px: int) -> list[tuple[Window, Ids]]:
+    """Return windows of at most about `max_px` a side that hold patches, with their indices.
+
+    Patches that touch end up in one window where it fits; ground without patches costs
+    nothing. Sorted by (row0, col0).
+    """
+    chosen = np.flatnonzero(places.pair == pair)
+    step = max(max_px - places.patch_px, places.patch_px)
+    cells = np.stack([places.row0[chosen] // step, places.col0[chosen] // step], axis=1)
+    found = []
+    for cell in np.unique(cells, axis=0):
+        members = chosen[(cells == cell).all(axis=1)]
+        top, left = int(places.row0[members].min()), int(places.col0[members].min())
+        bottom, right = int(places.row0[members].max()), int(places.col0[members].max())
+        px = places.patch_px
+        found.append((Window(top, left, bottom + px - top, right + px - left), members))
+    return found
+
+
+def paste(
+    values: Iterable[NDArray[np.generic]],
+    members: Ids,
+    places: Footprints,
+    window: Window,
+    *,
+    fill: int,
+    step: int = 1,
+) -> NDArray[np.generic]:
+    """Return one array with the patches laid side by side, `fill` where there is none.
+
+    Parameters
+    ----------
+    values
+        One ``(px, px, ...)`` array per member, in the order of `members`.
+    members
+        Indices into `places`.
+    places, window
+        Where each patch lies, and the rectangle to draw.
+    fill
+        Value of ground without a patch.
+    step
+        Keep every `step`-th pixel (a thumbnail), at grid positions divisible by it.
+    """
+    canvas: NDArray[np.generic] | None = None
+    height, width = -(-window.height // step), -(-window.width // step)
+    for index, patch in zip(members, values, strict=True):
+        if canvas is None:
+            canvas = np.full((height, width, *patch.shape[2:]), fill, patch.dtype)
+        down = int(places.row0[index]) - window.row0
+        right = int(places.col0[index]) - window.col0
+        thin = patch[-down % step :: step, -right % step :: step]
+        top, left = -(-down // step), -(-right // step)
+        canvas[top : top + thin.shape[0], left : left + thin.shape[1]] = thin
+    if canvas is None:
+        return np.full((height, width), fill, np.uint8)
+    return canvas

@@ -1,0 +1,61 @@
+import numpy as np
+
+from gim_cv.footprints import Footprints, Ownership, paste, windows_of
+
+
+def places(*origins, px=4, pair=None):
+    rows, cols = np.array(origins, np.int64).reshape(-1, 2).T
+    ids = np.zeros(len(rows), np.int64) if pair is None else np.array(pair)
+    return Footprints(ids, rows, cols, px)
+
+
+def test_the_first_patch_owns_the_overlap_whatever_the_order():
+    one = places((0, 0), (0, 2))
+    assert Ownership(one)(0).all()
+    assert Ownership(one)(1).tolist() == [[False, False, True, True]] * 4
+    two = places((0, 2), (0, 0))
+    assert Ownership(two)(1).all()
+    assert Ownership(two)(0).tolist() == [[False, False, True, True]] * 4
+
+
+def test_pairs_do_not_take_ground_from_each_other():
+    owns = Ownership(places((0, 0), (0, 0), pair=[0, 1]))
+    assert owns(0).all()
+    assert owns(1).all()
+
+
+def test_every_pixel_has_one_owner():
+    rng = np.random.default_rng(5)
+    origins = np.unique(rng.integers(0, 20, (40, 2)), axis=0)
+    rng.shuffle(origins)
+    ground = places(*origins)
+    owned, covered = np.zeros((24, 24), int), np.zeros((24, 24), bool)
+    owns = Ownership(ground)
+    for index, (row, col) in enumerate(origins):
+        owned[row : row + 4, col : col + 4] += owns(index)
+        covered[row : row + 4, col : col + 4] = True
+    assert (owned == covered).all()
+
+
+def test_blocks_hold_patch_centres():
+    found = places((0, 0), (0, 6), (7, 0), pair=[0, 0, 3]).blocks(8)
+    assert found.tolist() == [[0, 0, 0], [0, 0, 1], [3, 1, 0]]
+
+
+def test_windows_and_paste_put_patches_back_on_the_ground():
+    ground = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    where = places((0, 0), (0, 4), (4, 0), (4, 4))
+    patches = [ground[r : r + 4, c : c + 4] for r, c in zip(where.row0, where.col0, strict=True)]
+    ((window, members),) = windows_of(where, 0, 16)
+    assert (window.height, window.width) == (8, 8)
+    assert (paste(patches, members, where, window, fill=255) == ground).all()
+    thin = paste(patches, members, where, window, fill=255, step=3)
+    assert thin.tolist() == ground[::3, ::3].tolist()
+
+
+def test_windows_are_no_larger_than_asked():
+    where = places(*[(0, 4 * n) for n in range(50)])
+    found = windows_of(where, 0, 40)
+    assert sum(len(members) for _, members in found) == 50
+    assert max(window.width for window, _ in found) <= 40
+    assert windows_of(where, 9, 40) == []
