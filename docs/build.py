@@ -1,5 +1,7 @@
 """Make the generated pages: ``make docs``. A test fails when one of them is out of date."""
 
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from gim_cv.config import Params
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
+sys.path.insert(0, str(ROOT / "tests"))
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 
 
@@ -72,7 +75,24 @@ def catalog_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"parameters.md": parameters_page, "catalog.md": catalog_page}
+def inputs_page() -> str:
+    """Return docs/inputs.md: what becomes of each kind of input; every row is run."""
+    from varieties import BAD, GOOD, outcome  # noqa: PLC0415  the other pages need no raster
+
+    lines = ["# Inputs", "", INPUTS_HEAD, ""]
+    for title, cases in {"What is taken": GOOD, "What is refused": BAD}.items():
+        lines += [f"## {title}", "", "| input | what happens |", "|---|---|"]
+        for name, make in cases.items():
+            with tempfile.TemporaryDirectory() as folder:
+                lines.append(f"| {name} | {outcome(make, Path(folder))} |".replace("\n", " "))
+        lines.append("")
+    return "\n".join(lines)
+
+
+INPUTS_HEAD = """\
+Each row was run when this page was made, and is run again by the tests: a small scene with that
+peculiarity goes through `prepare` (or `fetch`). Refusals are quoted word for word."""
+PAGES = {"parameters.md": parameters_page, "catalog.md": catalog_page, "inputs.md": inputs_page}
 
 
 def main() -> None:

@@ -102,36 +102,25 @@ def edit_yaml(path: Path, change) -> None:
     path.write_text(yaml.safe_dump(data, sort_keys=False))
 
 
-def make_project(folder: Path, names=("a", "b")) -> Path:
-    """Make a project with one source and the pairs `names`, committed to git."""
-    folder.mkdir(parents=True)
+def start_project(folder: Path, catalog: dict, params: dict) -> Path:
+    """Make a project of this pipeline with its own catalog and changed params, under git."""
+    folder.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copyfile(source, folder / part)
-    scenes = folder / "scenes"
-    for name in names:
-        write_scene(scenes, name)
-    catalog = {
-        "sources": {"scenes": {"url": "file:scenes", "licence": "CC0"}},
-        "pairs": {
-            n: {"source": "scenes", "image": f"{n}.tif", "labels": f"{n}.geojson"} for n in names
-        },
-        "datasets": {"all": {"pairs": list(names), "resolution_m": 0.5}},
-    }
     (folder / "data").mkdir()
     (folder / "data" / "catalog.yaml").write_text(yaml.safe_dump(catalog, sort_keys=False))
 
-    def tiny(params):
-        params["datasets"] = "all"
-        for section, values in TINY.items():
-            params[section] |= values
+    def change(values):
+        for key, value in params.items():
+            values[key] = values[key] | value if isinstance(value, dict) else value
 
-    edit_yaml(folder / "params.yaml", tiny)
+    edit_yaml(folder / "params.yaml", change)
     with (folder / ".gitignore").open("a") as sink:
-        sink.write("/data/raw/scenes\n")
+        sink.writelines(f"/data/raw/{name}\n" for name in catalog["sources"])
     run(folder, "git", "init", "-q", "-b", "main")
     run(folder, "dvc", "init", "-q")
     shutil.copyfile(ROOT / ".dvc" / "config", folder / ".dvc" / "config")
@@ -139,6 +128,44 @@ def make_project(folder: Path, names=("a", "b")) -> Path:
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "A small project")
     return folder
+
+
+def make_project(folder: Path, names=("a", "b")) -> Path:
+    """Make a tiny project with one source of generated scenes and the pairs `names`."""
+    for name in names:
+        write_scene(folder / "scenes", name)
+    catalog = {
+        "sources": {"scenes": {"url": "file:scenes", "licence": "CC0"}},
+        "pairs": {
+            n: {"source": "scenes", "image": f"{n}.tif", "labels": f"{n}.geojson"} for n in names
+        },
+        "datasets": {"all": {"pairs": list(names), "resolution_m": 0.5}},
+    }
+    return start_project(folder, catalog, {"datasets": "all", **TINY})
+
+
+REAL_PAIRS = {
+    f"{place}_{n}": {
+        "source": place,
+        "image": f"images/{place}_{n}.tif",
+        "labels": "buildings.geojson",
+    }
+    for place in ("kampala", "zanzibar")
+    for n in (1, 2)
+}
+
+
+def make_real_project(folder: Path, shared_data: Path, params: dict) -> Path:
+    """Make a project over the real drone imagery of Kampala and Zanzibar, at 0.3 m."""
+    catalog = {
+        "sources": {
+            place: {"url": f"file:{shared_data}/hot_{place}", "licence": "CC BY 4.0, ODbL"}
+            for place in ("kampala", "zanzibar")
+        },
+        "pairs": REAL_PAIRS,
+        "datasets": {"hot": {"pairs": list(REAL_PAIRS), "resolution_m": 0.3}},
+    }
+    return start_project(folder, catalog, {"datasets": "hot", **params})
 
 
 def changed_stages(folder: Path) -> set[str]:
