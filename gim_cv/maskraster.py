@@ -1,0 +1,219 @@
+"""Label rasters: raw values → class ids, on the image's own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.windows import Window as FileWindow
+
+from gim_cv.errors import DataError
+from gim_cv.grid import PixelGrid, apply, transformer
+from gim_cv.patches import IGNORE, Window
+from gim_cv.rasterfile import Handles, grid_of, mask_kind, open_raster
+
+Array = NDArray[Any]
+Value = int | tuple[int, int, int]
+_LATTICE = 16  # px between the points whose place in the label raster is computed exactly
+_UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class MaskRaster:
+    """A label raster that burns by window of the image's grid, nearest pixel. Picklable.
+
+    Attributes
+    ----------
+    path
+        The file.
+    own
+        Its grid.
+    grid
+        Grid of the image, whose windows `burn` takes.
+    ids
+        Raw value (or RGB triple) → class id; 255 = ignore.
+    masked
+        Whether the file has a validity mask of its own.
+    """
+
+    path: str
+    own: PixelGrid
+    grid: PixelGrid
+    ids: Mapping[Value, int]
+    masked: bool
+    _handles: Handles = field(default_factory=Handles, compare=False, repr=False)
+
+    def burn(self, window: Window, background: int) -> Array:
+        """Return (height, width) uint8 class ids of a window, `background` outside the raster."""
+        shift = self._shift()
+        if shift is not None:
+            row0, col0 = window.row0 + shift[0], window.col0 + shift[1]
+            return self._read(Window(row0, col0, window.height, window.width), background)
+        rows, cols = self._places(window)
+        row0, col0 = int(rows.min()), int(cols.min())
+        height, width = int(rows.max()) - row0 + 1, int(cols.max()) - col0 + 1
+        near = Window(row0, col0, height, width).clipped(self.own.height, self.own.width)
+        near = near.grown(1)  # a rim of `background`, which all outside pixels are clipped to
+        rows = np.clip(rows, near.row0, near.row1 - 1) - near.row0
+        cols = np.clip(cols, near.col0, near.col1 - 1) - near.col0
+        return self._read(near, background)[rows, cols]
+
+    @property
+    def cover(self) -> float:
+        """Share of the image, 0 to 1, whose pixels have a place in the label raster."""
+        step = max(1, self.grid.height // 64, self.grid.width // 64)
+        rows = np.arange(0, self.grid.height, step)[:, None]
+        cols = np.arange(0, self.grid.width, step)[None, :]
+        r, c = self._exact(rows + 0.5, cols + 0.5)
+        inside = (r >= 0) & (r < self.own.height) & (c >= 0) & (c < self.own.width)
+        return float(inside.mean())
+
+    def _shift(self) -> tuple[int, int] | None:
+        """Return rows and columns to add where both grids have the same pixels, else None."""
+        if self.own.crs != self.grid.crs:
+            return None
+        rows = np.array([0.0, 0.0, self.grid.height])
+        cols = np.array([0.0, self.grid.width, 0.0])
+        r, c = self._exact(rows, cols)
+        down, right = np.round(r - rows), np.round(c - cols)
+        if max(np.abs(r - rows - down[0]).max(), np.abs(c - cols - right[0]).max()) > 0.01:
+            return None
+        return int(down[0]), int(right[0])
+
+    def _exact(self, rows: Array, cols: Array) -> tuple[Array, Array]:
+        """Return positions (px) in the label raster of positions (px) on the image's grid."""
+        x, y = apply(self.grid.transform, cols, rows)
+        if self.own.crs != self.grid.crs:
+            x, y = transformer(self.grid.crs, self.own.crs).transform(x, y)
+        c, r = apply(~self.own.transform, x, y)
+        return r, c
+
+    def _places(self, window: Window) -> tuple[Array, Array]:
+        """Return the label pixel (rows, cols), each (height, width) int, of each pixel centre.
+
+        Between CRSs the places are interpolated from a lattice fixed to the image's grid.
+        """
+        rows = np.arange(window.row0, window.row1)[:, None]
+        cols = np.arange(window.col0, window.col1)[None, :]
+        if self.own.crs == self.grid.crs:
+            r, c = self._exact(rows + 0.5, cols + 0.5)
+        else:
+            r, c = self._interpolated(rows, cols)
+        return np.floor(r).astype(np.int64), np.floor(c).astype(np.int64)
+
+    def _interpolated(self, rows: Array, cols: Array) -> tuple[Array, Array]:
+        first_row, first_col = int(rows[0, 0]) // _LATTICE, int(cols[0, 0]) // _LATTICE
+        i, s = np.divmod(rows, _LATTICE)
+        j, t = np.divmod(cols, _LATTICE)
+        nodes_r = np.arange(first_row, int(i[-1, 0]) + 2)[:, None] * _LATTICE + 0.5
+        nodes_c = np.arange(first_col, int(j[0, -1]) + 2)[None, :] * _LATTICE + 0.5
+        i, j, s, t = i - first_row, j - first_col, s / _LATTICE, t / _LATTICE
+
+        def blend(nodes: Array) -> Array:
+            left = nodes[i, j] * (1 - s) + nodes[i + 1, j] * s
+            right = nodes[i, j + 1] * (1 - s) + nodes[i + 1, j + 1] * s
+            return np.asarray(left * (1 - t) + right * t)
+
+        r, c = self._exact(*np.broadcast_arrays(nodes_r, nodes_c))
+        return blend(r), blend(c)
+
+    def _read(self, window: Window, background: int) -> Array:
+        """Return class ids of a window of the label raster, `background` outside it."""
+        out = np.full((window.height, window.width), background, np.uint8)
+        inside = window.clipped(self.own.height, self.own.width)
+        if inside.height == 0 or inside.width == 0:
+            return out
+        place = FileWindow(inside.col0, inside.row0, inside.width, inside.height)
+        colours = any(isinstance(value, tuple) for value in self.ids)
+        try:
+            dataset = self._handles(self.path)
+            raw = dataset.read([1, 2, 3] if colours else [1], window=place)
+            known = dataset.read_masks(1, window=place) != 0 if self.masked else None
+        except RasterioError as err:
+            raise DataError(f"unreadable pixels in {inside} ({err})", path=self.path) from err
+        ids = _translate(raw, self.ids, known, self.path)
+        out[inside.within(window)] = ids
+        return out
+
+
+def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: str) -> Array:
+    """Return class ids (h, w) uint8 of raw values (bands, h, w); 255 where not `known` or NaN."""
+    if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2 and len(raw) == 1:
+        table = np.full(np.iinfo(raw.dtype).max + 1, _UNKNOWN, np.int16)
+        for value, class_id in ids.items():
+            table[value] = class_id
+        out = table[raw[0]]
+    else:
+        out = np.full(raw.shape[1:], _UNKNOWN, np.int16)
+        for value, class_id in ids.items():
+            parts = value if isinstance(value, tuple) else (value,)
+            hit = [band == part for band, part in zip(raw, parts, strict=True)]
+            out[np.logical_and.reduce(hit)] = class_id
+    if known is not None:
+        out[~known] = IGNORE
+    if raw.dtype.kind == "f":
+        out[np.isnan(raw).any(axis=0)] = IGNORE
+    if out.min() == _UNKNOWN:
+        strange = np.unique(raw[:, out == _UNKNOWN], axis=1).T[:8].tolist()
+        raise DataError(
+            "label values without a class",
+            path=path,
+            expected=f"one of {', '.join(map(str, ids))}",
+            found=", ".join(str(v[0] if len(v) == 1 else tuple(v)) for v in strange),
+            remedy="Add them to mask_values or ignore_values of the pair in data/catalog.yaml",
+        )
+    return out.astype(np.uint8)
+
+
+def open_mask_raster(
+    path: Path,
+    *,
+    grid: PixelGrid,
+    mask_values: Mapping[Value, int] | None,
+    ignore_values: Sequence[int],
+    n_classes: int,
+    labels_crs: str | None,
+) -> MaskRaster:
+    """Return a label raster on the image's grid; only its header is read now.
+
+    Parameters
+    ----------
+    path
+        Any raster that GDAL reads.
+    grid
+        Grid of the image, native resolution.
+    mask_values
+        Raw value, or RGB triple, → class id. None: the values are the ids 0 … n_classes - 1.
+    ignore_values
+        Raw values that mean "unknown". The file's nodata value joins them, unless `mask_values`
+        gives it a class.
+    n_classes
+        Number of classes.
+    labels_crs
+        CRS of a file that has none.
+
+    Raises
+    ------
+    DataError
+        Unreadable, no CRS, too few bands for RGB triples, or no overlap with the image.
+    """
+    with open_raster(path) as dataset:
+        own = grid_of(dataset, labels_crs, path=path, key="labels_crs")
+        ids = dict(mask_values) if mask_values else {i: i for i in range(n_classes)}
+        nodata = dataset.nodata
+        if nodata is not None and nodata == nodata // 1 and not (mask_values and nodata in ids):
+            ids[int(nodata)] = IGNORE
+        ids |= dict.fromkeys(ignore_values, IGNORE)
+        if any(isinstance(value, tuple) for value in ids) and dataset.count < 3:
+            what = "mask_values has RGB triples, the raster too few bands"
+            raise DataError(what, path=path, expected="3 bands", found=dataset.count)
+        source = MaskRaster(str(path), own, grid, ids, mask_kind(dataset) == "internal")
+    if source.cover == 0:
+        remedy = "Check both CRSs and the file names"
+        raise DataError("the label raster does not overlap the image", path=path, remedy=remedy)
+    return source

@@ -1,0 +1,224 @@
+"""Vector files: what lies on a grid, in its pixel coordinates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError
+from pyproj import CRS
+
+from gim_cv.errors import DataError, MissingError, UnknownError
+from gim_cv.grid import PixelGrid, apply, transformer
+from gim_cv.rasterfile import to_crs
+
+Array = NDArray[Any]
+PARQUET = (".parquet", ".geoparquet")
+
+
+@dataclass(frozen=True)
+class Features:
+    """What lies on a grid of a vector file.
+
+    Attributes
+    ----------
+    geometries
+        (n,) shapely geometries in pixel coordinates of the grid, valid, in file order.
+    attribute
+        (n,) values of the column asked for, or None.
+    repaired
+        Geometries that were invalid and have been repaired.
+    cover
+        Share of the grid inside the bounding box of the file's features, 0 to 1.
+    """
+
+    geometries: Array
+    attribute: Array | None
+    repaired: int
+    cover: float
+
+
+def read_features(
+    path: Path,
+    grid: PixelGrid,
+    *,
+    layer: str | None,
+    where: str | None,
+    attribute: str | None,
+    crs: str | None,
+    crs_key: str,
+    reach_m: float,
+) -> Features:
+    """Return the features of a vector file that lie on `grid` or within `reach_m` m of it.
+
+    Parameters
+    ----------
+    path
+        Any file that pyogrio reads, or GeoParquet.
+    grid
+        Grid whose pixel coordinates the result has.
+    layer, where
+        Layer of a file with several; OGR attribute filter.
+    attribute
+        Column to return.
+    crs
+        CRS of a file that has none.
+    crs_key
+        Name of the catalog key that sets `crs`, for the error text.
+    reach_m
+        How far from the grid a feature may still matter, m.
+
+    Raises
+    ------
+    MissingError, UnknownError
+        No such file, layer or column.
+    DataError
+        Unreadable, no CRS, no features, or none that could lie on the grid.
+    """
+    if not path.exists():
+        raise MissingError("no such vector file", path=path, remedy="Check the path in the catalog")
+    table = _Parquet(path, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
+    if attribute is not None and attribute not in table.columns:
+        raise UnknownError.among("column", attribute, table.columns, path=path)
+    own = _crs(table.crs, crs, path, crs_key)
+    cover = _cover(table.bounds, own, grid, path)
+    down, across = grid.resolution_m
+    frame = table.read(
+        _outline_box(grid, own, max(1.0, abs(reach_m) / min(down, across))), attribute
+    )
+    geometries = frame.geometry.to_numpy()
+    kept = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
+    moved = _to_pixels(geometries[kept], own, grid)
+    broken = ~shapely.is_valid(moved)
+    moved[broken] = shapely.make_valid(moved[broken], method="structure", keep_collapsed=False)
+    column = None if attribute is None else frame[attribute].to_numpy()[kept]
+    return Features(moved, column, int(broken.sum()), cover)
+
+
+class _Ogr:
+    """A layer that pyogrio reads."""
+
+    def __init__(self, path: Path, layer: str | None, where: str | None) -> None:
+        self._path, self._where = path, where
+        try:
+            layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
+            self._layer = _choose_layer(layers, layer, path)
+            info = pyogrio.read_info(path, layer=self._layer, force_total_bounds=True)
+        except (DataSourceError, DataLayerError) as err:
+            raise DataError(f"not a vector file that OGR can read ({err})", path=path) from err
+        self.crs: str | None = info["crs"]
+        self.columns = [str(name) for name in info["fields"]]
+        self.bounds = np.array(info["total_bounds"] or [np.nan] * 4, float)
+
+    def read(self, bbox: tuple[float, ...], column: str | None) -> geopandas.GeoDataFrame:
+        """Return the features that meet `bbox` (layer's CRS), in file order."""
+        try:
+            frame = pyogrio.read_dataframe(
+                self._path,
+                layer=self._layer,
+                where=self._where,
+                bbox=bbox,
+                columns=[column] if column else [],
+                force_2d=True,
+                fid_as_index=True,
+            )
+        except (DataSourceError, DataLayerError, ValueError) as err:
+            what = f"features cannot be read ({err})"
+            raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
+        return frame.sort_index()
+
+
+class _Parquet:
+    """A GeoParquet file."""
+
+    def __init__(self, path: Path, where: str | None) -> None:
+        if where is not None:
+            remedy = "Convert it to GeoPackage, or leave `where` out"
+            raise DataError("`where` does not work on GeoParquet", path=path, remedy=remedy)
+        try:
+            self._frame = geopandas.read_parquet(path)
+        except (ValueError, OSError) as err:
+            raise DataError(f"not a GeoParquet file ({err})", path=path) from err
+        self.crs = None if self._frame.crs is None else self._frame.crs.to_wkt()
+        self.columns = [str(name) for name in self._frame.columns]
+        self.bounds = np.array(self._frame.total_bounds, float)
+
+    def read(self, bbox: tuple[float, ...], _column: str | None) -> geopandas.GeoDataFrame:
+        """Return the features that meet `bbox` (layer's CRS), in file order."""
+        near = self._frame.geometry.intersects(shapely.box(*bbox))
+        return self._frame[near].set_geometry(shapely.force_2d(self._frame.geometry[near]))
+
+
+def _choose_layer(layers: list[str], layer: str | None, path: Path) -> str:
+    if layer is not None:
+        if layer not in layers:
+            raise UnknownError.among("layer", layer, layers, path=path)
+        return layer
+    if len(layers) != 1:
+        raise DataError(
+            "the file does not have one spatial layer",
+            path=path,
+            expected="one layer, or `layer` in the catalog",
+            found=", ".join(layers) or "none",
+        )
+    return layers[0]
+
+
+def _crs(own: str | None, given: str | None, path: Path, key: str) -> CRS:
+    crs = own or given
+    if crs is None:
+        remedy = f"Add a .prj file, or set {key} of the pair in data/catalog.yaml"
+        raise DataError("no CRS", path=path, expected="a georeferenced file", remedy=remedy)
+    return to_crs(crs, path=path)
+
+
+def _outline_box(grid: PixelGrid, crs: CRS, margin_px: float) -> tuple[float, float, float, float]:
+    """Return left, bottom, right, top in `crs` of the grid and `margin_px` around it."""
+    rows, cols = grid.outline()
+    rows = rows + margin_px * np.sign(rows - grid.height / 2)
+    cols = cols + margin_px * np.sign(cols - grid.width / 2)
+    x, y = apply(grid.transform, cols, rows)
+    x, y = transformer(grid.crs, crs).transform(x, y)
+    return float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y))
+
+
+def _cover(bounds: Array, crs: CRS, grid: PixelGrid, path: Path) -> float:
+    """Return the share of the grid's bounding box (in `crs`) that `bounds` covers."""
+    if not np.isfinite(bounds).all():
+        raise DataError("no features", path=path, expected="at least one", found="none")
+    image = shapely.box(*_outline_box(grid, crs, 0))
+    labels = shapely.box(*bounds)
+    if shapely.intersects(image, labels):
+        return float(shapely.intersection(image, labels).area / image.area)
+    swapped = shapely.box(*bounds[[1, 0, 3, 2]])
+    hint = "Swap the axes of the labels: x and y look exchanged"
+    raise DataError(
+        "the labels do not overlap the image",
+        path=path,
+        expected=f"features near {_rounded(image.bounds)} in {crs.name}",
+        found=f"features within {_rounded(bounds)}",
+        remedy=hint if shapely.intersects(image, swapped) else "Check both CRSs and the file names",
+    )
+
+
+def _rounded(bounds: Any) -> str:
+    return ", ".join(f"{float(edge):.7g}" for edge in bounds)
+
+
+def _to_pixels(geometries: Array, crs: CRS, grid: PixelGrid) -> Array:
+    """Return the geometries in pixel coordinates (x = column, y = row) of the grid."""
+    same = crs == grid.crs
+
+    def move(xy: Array) -> Array:
+        x, y = xy[:, 0], xy[:, 1]
+        if not same:
+            x, y = transformer(crs, grid.crs).transform(x, y)
+        return np.stack(apply(~grid.transform, x, y), axis=1)
+
+    return np.asarray(shapely.transform(geometries, move))
