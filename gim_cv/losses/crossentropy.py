@@ -22,6 +22,7 @@ from gim_cv.losses.targets import (
     pixel_weights,
     pixels,
 )
+from gim_cv.serial import register
 
 
 def _logs(probability: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +118,7 @@ def focal_crossentropy(
     return mean_over(terms * weights, batch.valid)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class BCE(SegmentationLoss):
     """``-mean(y log p + (1 - y) log(1 - p))`` over the valid pixels.
 
@@ -133,7 +134,7 @@ class BCE(SegmentationLoss):
         super().__init__(bce, name=name, class_weights=class_weights)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class WBCE(SegmentationLoss):
     """``-mean(w y log p + (1 - y) log(1 - p))`` with a fixed w (`pos_weight`)."""
 
@@ -141,7 +142,7 @@ class WBCE(SegmentationLoss):
         super().__init__(wbce, name=name, pos_weight=pos_weight)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class WBCEAdaptive(SegmentationLoss):
     """``-mean(w y log p + (1 - y) log(1 - p))`` with w = n_neg / n_pos of the batch.
 
@@ -162,7 +163,7 @@ class WBCEAdaptive(SegmentationLoss):
         super().__init__(wbce_adaptive, name=name, max_weight=max_weight)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class BBCEAdaptive(SegmentationLoss):
     """``-mean(b y log p + (1 - b)(1 - y) log(1 - p))`` with b = n_neg / n of the batch.
 
@@ -175,7 +176,7 @@ class BBCEAdaptive(SegmentationLoss):
         super().__init__(bbce_adaptive, name=name)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class CategoricalCrossentropy(SegmentationLoss):
     """``-mean(w_k log p_k)``, k the true class; a sigmoid output counts as two classes.
 
@@ -196,7 +197,7 @@ class CategoricalCrossentropy(SegmentationLoss):
         super().__init__(categorical_crossentropy, name=name, class_weights=class_weights)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class FocalCrossentropy(SegmentationLoss):
     """``-mean(a (1 - p_t)^gamma log p_t)``, p_t the probability of the true class.
 

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-import keras
-
 from gim_cv.losses.crossentropy import bce, wbce_adaptive
 from gim_cv.losses.overlap import dice
 from gim_cv.losses.targets import SegmentationLoss, Tensor
+from gim_cv.serial import register
 
 
 def bce_dice(
@@ -31,7 +30,7 @@ def wbce_adaptive_dice(
     return pixel + dice_weight * dice(y_true, y_pred, smooth=smooth)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class BCEDice(SegmentationLoss):
     """`BCE` + `dice_weight` × `Dice`."""
 
@@ -41,7 +40,7 @@ class BCEDice(SegmentationLoss):
         super().__init__(bce_dice, name=name, dice_weight=dice_weight, smooth=smooth)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class WBCEAdaptiveDice(SegmentationLoss):
     """`WBCEAdaptive` + `dice_weight` × `Dice`."""
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import keras
 from keras import ops
 
 from gim_cv.losses.targets import (
@@ -22,6 +21,7 @@ from gim_cv.losses.targets import (
     count,
     pixels,
 )
+from gim_cv.serial import register
 
 SMALLEST = 1e-6
 
@@ -127,7 +127,7 @@ def jaccard(
     return tversky(y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, class_weights=class_weights)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class Tversky(SegmentationLoss):
     """``1 - TI``: overlap in which a miss may cost more than a false alarm.
 
@@ -172,7 +172,7 @@ class Tversky(SegmentationLoss):
         )
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class FocalTversky(SegmentationLoss):
     """``(1 - TI)^(1/gamma)``: for gamma > 1 the slope grows as the overlap gets better.
 
@@ -209,7 +209,7 @@ class FocalTversky(SegmentationLoss):
         )
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class Dice(SegmentationLoss):
     """``1 - 2 TP / (2 TP + FN + FP)`` with soft counts: Tversky at alpha = beta = 1/2.
 
@@ -228,7 +228,7 @@ class Dice(SegmentationLoss):
         super().__init__(dice, name=name, smooth=smooth, class_weights=class_weights)
 
 
-@keras.saving.register_keras_serializable(package="gim_cv")
+@register
 class Jaccard(SegmentationLoss):
     """``1 - TP / (TP + FN + FP)`` with soft counts: Tversky at alpha = beta = 1.
 

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from gim_cv.errors import ConfigError, DataError
-from gim_cv.scores import IGNORE
+from gim_cv.patches import IGNORE
 
 Tensor = Any
 

@@ -1,0 +1,165 @@
+"""Parts of a Segmentalist: convolutions with batch norm, residual blocks, doubling.
+
+Functions take and return Keras tensors of a functional model. All of them work at any image
+size, known or not when the model is built.
+"""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from gim_cv.models.attention import LambdaLayer, cbam
+from gim_cv.models.design import Design
+from gim_cv.serial import register
+
+Tensor = Any
+# Keras' default of 0.99 needs hundreds of steps to follow; small stores have a dozen per epoch.
+NORM_MOMENTUM = 0.9
+
+
+def conv_norm(
+    x: Tensor,
+    filters: int,
+    kernel: int,
+    *,
+    act: str | None,
+    strides: int = 1,
+    groups: int = 1,
+    gamma: str = "ones",
+) -> Tensor:
+    """Return act(batch-norm(convolution(x))).
+
+    Parameters
+    ----------
+    x
+        ``(B, h, w, C)``.
+    filters
+        Channels of the result.
+    kernel
+        Side of the kernel, px.
+    act
+        Activation, or None.
+    strides
+        Step, px.
+    groups
+        Groups of channels that do not mix.
+    gamma
+        Initial scale of the batch norm.
+    """
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        strides=strides,
+        padding="same",
+        groups=groups,
+        use_bias=False,
+        kernel_initializer="he_normal",
+    )(x)
+    x = layers.BatchNormalization(momentum=NORM_MOMENTUM, gamma_initializer=gamma)(x)
+    return x if act is None else layers.Activation(act)(x)
+
+
+def residual_block(
+    x: Tensor,
+    filters: int,
+    design: Design,
+    *,
+    strides: int = 1,
+    attention: bool = False,
+    lambda_conv: bool = False,
+) -> Tensor:
+    """Return act(x + residual(x)): 3×3 f/2, grouped 3×3 f (or a lambda layer), 1×1 f.
+
+    Parameters
+    ----------
+    x
+        ``(B, h, w, C)``.
+    filters
+        f, channels of the result.
+    design
+        Its `act` and `cardinality` are used.
+    strides
+        Step of the first convolution, px.
+    attention
+        Whether a CBAM weighs the residual.
+    lambda_conv
+        Whether a lambda layer takes the place of the grouped convolution.
+
+    Source: He et al. 2016, "Deep residual learning"; the last batch norm starts at 0 (Goyal et al.
+    2017, "Accurate, large minibatch SGD", section 5.1), so that a block begins as its shortcut.
+    """
+    shortcut = x
+    if x.shape[-1] != filters or strides > 1:
+        shortcut = conv_norm(x, filters, 1, act=None, strides=strides)
+    y = conv_norm(x, filters // 2, 3, act=design.act, strides=strides)
+    if lambda_conv:
+        y = layers.Activation(design.act)(LambdaLayer(filters)(y))
+    else:
+        y = conv_norm(y, filters, 3, act=design.act, groups=design.cardinality)
+    y = conv_norm(y, filters, 1, act=None, gamma="zeros")
+    if attention:
+        y = cbam(y, design.act)
+    return layers.Activation(design.act)(layers.Add()([shortcut, y]))
+
+
+@register
+class DoubleLike(layers.Layer):
+    """Bilinear ×2 enlargement of ``(B, h, w, C)``, cut to the height and width of a second tensor.
+
+    Pixel centres are at half pixels and edges are repeated, as in ``keras.ops.image.resize``. Made
+    of slices and sums, it has the same bits in each run on every device, and a cheap gradient.
+    """
+
+    def call(self, x: Tensor, like: Tensor) -> Tensor:
+        """Return x at twice its size, cut to the size of `like`."""
+        height, width = ops.shape(like)[1], ops.shape(like)[2]
+        return _double(_double(x, 1), 2)[:, :height, :width]
+
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...], like_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Return the shape of the result."""
+        return (*like_shape[:3], x_shape[3])
+
+
+def _double(x: Tensor, axis: int) -> Tensor:
+    """Return x with twice as many samples along `axis` (1 or 2)."""
+    first, rest = _cut(x, axis, slice(0, 1)), _cut(x, axis, slice(1, None))
+    last, start = _cut(x, axis, slice(-1, None)), _cut(x, axis, slice(None, -1))
+    even = 0.75 * x + 0.25 * ops.concatenate([first, start], axis=axis)
+    odd = 0.75 * x + 0.25 * ops.concatenate([rest, last], axis=axis)
+    shape = list(ops.shape(x))
+    shape[axis] = 2 * shape[axis]
+    return ops.reshape(ops.stack([even, odd], axis=axis + 1), shape)
+
+
+def _cut(x: Tensor, axis: int, part: slice) -> Tensor:
+    return x[:, part] if axis == 1 else x[:, :, part]
+
+
+def half(x: Tensor, *, mean: bool = False) -> Tensor:
+    """Return x max-pooled (or average-pooled) to half its size, rounded up."""
+    pool = layers.AveragePooling2D if mean else layers.MaxPooling2D
+    return pool(2, padding="same")(x)
+
+
+def logits(x: Tensor, design: Design, kernel: int) -> Tensor:
+    """Return the class scores of x in float32, ``(B, h, w, n_classes)``."""
+    head = layers.Conv2D(design.n_classes, kernel, padding="same", dtype="float32")
+    return head(x)
+
+
+def probabilities(x: Tensor) -> Tensor:
+    """Return logits as probabilities in float32: a sigmoid for one channel, else a softmax."""
+    kind = "sigmoid" if x.shape[-1] == 1 else "softmax"
+    return layers.Activation(kind, dtype="float32", name="probability")(x)
+
+
+def image_input(bands: int) -> Tensor:
+    """Return the model's input: ``(B, h, w, bands)`` float32 of about 0–1, any size."""
+    return keras.Input((None, None, bands), dtype="float32", name="image")

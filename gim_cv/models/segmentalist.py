@@ -1,0 +1,193 @@
+"""Segmentalist: a residual U-Net with attention, pyramids and deep supervision to choose from."""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import keras
+import yaml
+from keras import layers
+
+from gim_cv.errors import MissingError
+from gim_cv.models.attention import channel_spatial_gate, spatial_gate
+from gim_cv.models.blocks import (
+    DoubleLike,
+    conv_norm,
+    half,
+    image_input,
+    logits,
+    probabilities,
+    residual_block,
+)
+from gim_cv.models.design import Design
+from gim_cv.serial import register
+
+Tensor = Any
+BEST_BY_VAL = "best.weights.h5"
+BEST_BY_TRAIN = "best_train.weights.h5"
+
+
+@register
+class Segmentalist(keras.Model):
+    """A model of ``(B, h, w, bands)`` images to ``(B, h, w, n_classes)`` probabilities.
+
+    It runs at any height and width: sizes that the stages do not halve evenly are rounded up
+    inside and cut back.
+
+    Parameters
+    ----------
+    name
+        Name of the model.
+    options
+        Fields of `Design`.
+
+    Raises
+    ------
+    UnknownError
+        An option has no such name.
+    ConfigError
+        An option's value is out of range, or two do not go together.
+
+    Source: Ronneberger et al. 2015, "U-Net"; He et al. 2016, "Deep residual learning"; the gates,
+    pyramid and side outputs as in Abraham & Khan 2019.
+
+    Examples
+    --------
+    >>> model = Segmentalist(initial_filters=4, residual_filters=(8, 12), layer_blocks=1)
+    >>> model.output_shape
+    (None, None, None, 1)
+    """
+
+    def __init__(self, *, name: str = "Segmentalist", **options: Any) -> None:
+        # 1. What it is made of
+        design = Design.of(options)
+        # 2. The functional model
+        image = image_input(design.bands)
+        outputs = probabilities(_decoded(_encoded(image, design), design))
+        super().__init__(inputs=image, outputs=outputs, name=name)
+        # 3. What it keeps
+        self.design = design
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {"name": self.name, **self.design.as_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:  # noqa: ARG003
+        """Return the model that `get_config` described, with fresh weights."""
+        return cls(**config)
+
+    @classmethod
+    def load_from_metadata(cls, row: Mapping[str, Any], val: bool = True) -> Self:  # noqa: FBT001, FBT002
+        """Return the trained model of a run.
+
+        Parameters
+        ----------
+        row
+            Anything with a key ``run_dir``: a row of ``collate_run_data``, or a dict.
+        val
+            True: the weights of the lowest validation loss. False: of the lowest train loss.
+
+        Raises
+        ------
+        MissingError
+            The run directory has no run.yml or no such weights.
+        """
+        run_dir = Path(row["run_dir"])
+        weights = run_dir / (BEST_BY_VAL if val else BEST_BY_TRAIN)
+        for path in (run_dir / "run.yml", weights):
+            if not path.is_file():
+                raise MissingError(
+                    "not a finished run", path=path, remedy="Run dvc pull, or dvc repro train"
+                )
+        run = yaml.safe_load((run_dir / "run.yml").read_text(encoding="utf-8"))
+        model = cls(**run["model"])
+        model.load_weights(weights)
+        return model
+
+
+def _encoded(image: Tensor, design: Design) -> list[Tensor]:
+    """Return the stem and each stage's features: at full size, a half, a quarter and so on."""
+    x = conv_norm(image, design.initial_filters, design.initial_kernel_size, act=design.act)
+    pooling = design.downsample == "pool"
+    found = [x]
+    for stage, filters in enumerate(design.residual_filters):
+        x = half(x) if pooling else x
+        if stage and design.pyramid_pooling:
+            small = _pooled(image, stage + 1 if pooling else stage)
+            x = layers.Concatenate()([x, conv_norm(small, filters, 3, act=design.act)])
+        x = _encoder_stage(x, filters, design)
+        found.append(x)
+    return found
+
+
+def _pooled(image: Tensor, times: int) -> Tensor:
+    for _ in range(times):
+        image = half(image, mean=True)
+    return image
+
+
+def _encoder_stage(x: Tensor, filters: int, design: Design) -> Tensor:
+    for block in range(design.layer_blocks):
+        x = residual_block(
+            x,
+            filters,
+            design,
+            strides=2 if block == 0 and design.downsample == "strides" else 1,
+            attention=design.encoder_cbam,
+            lambda_conv=design.lambda_conv,
+        )
+    return x
+
+
+def _decoded(found: list[Tensor], design: Design) -> Tensor:
+    """Return the logits at full size from the encoder's features, float32."""
+    x, sides = found[-1], None
+    widths = (design.initial_filters, *design.residual_filters)
+    for level in reversed(range(len(found) - 1)):
+        x = DoubleLike()(x, found[level])
+        parts = [x, _gated(found[level], x, design)]
+        if design.multi_level_skip:
+            parts += [_raised(found, deep, level, widths[level]) for deep in _deeper(found, level)]
+        x = layers.Concatenate()(parts)
+        x = _decoder_stage(x, widths[level], design, last=level == 0)
+        if design.deep_supervision and level:
+            sides = _added(logits(x, design, 1), sides)
+    return _added(logits(x, design, design.head_kernel_size), sides)
+
+
+def _decoder_stage(x: Tensor, filters: int, design: Design, *, last: bool) -> Tensor:
+    for _ in range(design.last_decoder_layer_blocks if last else design.layer_blocks):
+        x = residual_block(x, filters, design, attention=design.decoder_cbam)
+    return x
+
+
+def _gated(skip: Tensor, signal: Tensor, design: Design) -> Tensor:
+    if design.decoder_attention_gates is None:
+        return skip
+    gates = {"SAG": spatial_gate, "CSAG": channel_spatial_gate}
+    return gates[design.decoder_attention_gates](skip, signal, design.act)
+
+
+def _deeper(found: list[Tensor], level: int) -> range:
+    """Return the levels of the skips below `level`; the bridge is no skip."""
+    return range(level + 1, len(found) - 1)
+
+
+def _raised(found: list[Tensor], deep: int, level: int, filters: int) -> Tensor:
+    """Return the skip of level `deep` with `filters` channels at the size of `level`."""
+    x = conv_norm(found[deep], filters, 1, act=None)
+    for between in reversed(range(level, deep)):
+        x = DoubleLike()(x, found[between])
+    return x
+
+
+def _added(scores: Tensor, deeper: Tensor | None) -> Tensor:
+    """Return logits plus the enlarged logits of the stage below."""
+    if deeper is None:
+        return scores
+    return layers.Add(dtype="float32")([scores, DoubleLike(dtype="float32")(deeper, scores)])
