@@ -25,17 +25,40 @@ def atomic_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]:
         Where the unfinished folder lives; must be on the file system of `path`. None: next to
         `path`, under a hidden name. Give a folder elsewhere if the parent of `path` is hashed.
     """
-    home = path.parent if tmp_dir is None else tmp_dir
-    stem = f".{path.name}" if tmp_dir is None else path.name
-    home.mkdir(parents=True, exist_ok=True)
+    home, stem = _home(path, tmp_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(home, stem)
     folder = _fresh(home, stem)
     try:
         yield folder
         _swap(folder, path, aside=_fresh(home, stem))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def scratch_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]:
+    """Yield an empty folder for the intermediate files of `path`; it is gone when the block ends.
+
+    Named and cleared as the folder of `atomic_folder` is.
+    """
+    home, stem = _home(path, tmp_dir)
+    folder = _fresh(home, stem)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _home(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:
+    """Return where unfinished folders of `path` live and how their names begin."""
+    home = path.parent if tmp_dir is None else tmp_dir
+    stem = f".{path.name}" if tmp_dir is None else path.name
+    home.mkdir(parents=True, exist_ok=True)
+    for left in home.iterdir():
+        prefix, _, pid = left.name.rpartition(".")[0].rpartition(".")
+        if prefix == stem and pid.isdecimal() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return home, stem
 
 
 def _fresh(home: Path, stem: str) -> Path:
@@ -46,17 +69,17 @@ def _fresh(home: Path, stem: str) -> Path:
 
 def _swap(folder: Path, path: Path, *, aside: Path) -> None:
     """Give `folder` the name `path`; what stood there is moved to `aside`, then removed."""
+    older = aside / path.name
     if path.exists():
-        path.replace(aside / path.name)
-    folder.replace(path)
-    shutil.rmtree(aside)
-
-
-def _remove_leftovers(home: Path, stem: str) -> None:
-    for left in home.glob(f"{stem}.*.*"):
-        pid = left.name.removeprefix(f"{stem}.").split(".")[0]
-        if pid.isdecimal() and not _alive(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
+        path.replace(older)
+    try:
+        folder.replace(path)
+    except OSError:
+        if older.exists():
+            older.replace(path)
+        raise
+    finally:
+        shutil.rmtree(aside)
 
 
 def _alive(pid: int) -> bool:

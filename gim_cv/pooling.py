@@ -1,0 +1,156 @@
+"""Which patches a combined store has, from which stores, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+
+from gim_cv.errors import StoreError
+from gim_cv.patches import SPLITS
+from gim_cv.schema import COORDS
+from gim_cv.shuffle import shuffled_order
+from gim_cv.store import open_group, open_store, pair_names
+
+COLOURS = frozenset({"red", "green", "blue", "nir", "rededge", "gray", "grey", "panchromatic"})
+"""Band names that mean something: two pairs that have different ones at one place do not mix."""
+
+Array = NDArray[Any]
+Int = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PatchSource:
+    """One store to pool: its lazy dataset and its arrays."""
+
+    path: Path
+    patches: xr.Dataset
+    group: zarr.Group
+
+    @classmethod
+    def open(cls, path: Path) -> PatchSource:
+        """Return the store at `path`."""
+        return cls(path, open_store(path), open_group(path))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of its pairs, in the order of their codes."""
+        return pair_names(self.patches)
+
+    def kind(self) -> dict[str, object]:
+        """Return what must be equal for patches to be pooled."""
+        image = self.patches["image"]
+        return {
+            "number of bands": image.sizes["band"],
+            "patch size": f"{image.sizes['row']}×{image.sizes['col']} px",
+            "type": image.dtype.name,
+            "classes": self.patches.attrs["classes"],
+        }
+
+    def colours(self) -> list[str]:
+        """Return the first pair's band names where they are colours, "" elsewhere."""
+        bands = self.patches.attrs["pairs"][self.names[0]].get("bands", [])
+        return [band.lower() if band.lower() in COLOURS else "" for band in bands]
+
+
+def check_alike(sources: Sequence[PatchSource]) -> None:
+    """Return if the patches of all sources can stand in one array, and no pair comes twice.
+
+    Raises
+    ------
+    StoreError
+        Naming both sides: which pair has what.
+    """
+    first, seen = sources[0], dict.fromkeys(sources[0].names, sources[0].path)
+    for other in sources[1:]:
+        for what, wanted in first.kind().items():
+            _check_equal(what, wanted, other.kind()[what], first, other)
+        both = zip(first.colours(), other.colours(), strict=False)
+        if any(a and b and a != b for a, b in both):
+            _check_equal("bands", first.colours(), other.colours(), first, other)
+        for name in other.names:
+            if name in seen:
+                raise StoreError(f"pair {name!r} is in {seen[name]} too", path=other.path)
+            seen[name] = other.path
+
+
+def _check_equal(
+    what: str, wanted: object, found: object, first: PatchSource, other: PatchSource
+) -> None:
+    if wanted != found:
+        raise StoreError(
+            f"{what} differs between stores to combine",
+            expected=f"{wanted} as in {', '.join(first.names)}",
+            found=f"{found} in {', '.join(other.names)}",
+            remedy="Prepare them alike, or leave one side out",
+        )
+
+
+@dataclass(frozen=True)
+class PatchTable:
+    """The coordinates of all patches in their final order, and where each source row goes.
+
+    Parameters
+    ----------
+    coords
+        Per coordinate, (patch, …) in final order; pair codes point into `names`.
+    names
+        Pair names, sorted.
+    places
+        Per source, (row,) final place of each of its patches.
+    rank
+        (patch,) place of each patch if all were sorted by pair name, row0, col0.
+    """
+
+    coords: dict[str, Array]
+    names: list[str]
+    places: list[Int]
+    rank: Int
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    @classmethod
+    def of(cls, sources: Sequence[PatchSource], seed: int) -> PatchTable:
+        """Return the table of all patches: train, val, test, each permuted by `seed`."""
+        names = sorted(name for source in sources for name in source.names)
+        parts = [_renamed(source, names) for source in sources]
+        coords = {name: np.concatenate([part[name] for part in parts]) for name in COORDS}
+        by_id = np.lexsort([coords[key] for key in ("split", "col0", "row0", "pair")])
+        _check_unique({key: coords[key][by_id] for key in ("pair", "row0", "col0")}, names)
+        rank = shuffled_order(coords["split"][by_id], seed)
+        order = by_id[rank]
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        ends = np.cumsum([len(part["pair"]) for part in parts])[:-1]
+        ordered = {name: values[order] for name, values in coords.items()}
+        return cls(ordered, names, np.split(place, ends), rank)
+
+    def splits(self) -> dict[str, list[int]]:
+        """Return the first and past-last patch of each split."""
+        ends = np.searchsorted(self.coords["split"], range(len(SPLITS) + 1)).tolist()
+        return {name: ends[code : code + 2] for code, name in enumerate(SPLITS)}
+
+
+def _renamed(source: PatchSource, names: list[str]) -> dict[str, Array]:
+    """Coordinates of a source, its pair codes pointing into `names`."""
+    coords = {name: source.patches[name].to_numpy() for name in COORDS}
+    code = np.array([names.index(name) for name in source.names], np.int16)
+    return coords | {"pair": code[coords["pair"]]}
+
+
+def _check_unique(ids: dict[str, Array], names: list[str]) -> None:
+    rows = np.stack([values.astype(np.int64) for values in ids.values()], axis=1)
+    twice = np.flatnonzero((rows[1:] == rows[:-1]).all(axis=1))
+    if twice.size:
+        pair, row0, col0 = rows[twice[0]].tolist()
+        raise StoreError(
+            f"the patch at row {row0}, column {col0} of pair {names[pair]!r} comes twice",
+            remedy="Prepare the pair again",
+        )
