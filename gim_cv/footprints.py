@@ -14,6 +14,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gim_cv.grid import PixelGrid
+from gim_cv.ground import cells_of
+from gim_cv.schema import pair_names
+
 Ids = NDArray[np.int64]
 
 
@@ -38,11 +42,23 @@ class Footprints:
         """Return the number of patches."""
         return len(self.pair)
 
-    def blocks(self, block_px: int) -> NDArray[np.int64]:
-        """Return ``(n, 3)`` pair, block row, block column of each patch's centre."""
-        half = self.patch_px // 2
-        rows, cols = (self.row0 + half) // block_px, (self.col0 + half) // block_px
-        return np.stack([self.pair, rows, cols], axis=1)
+
+def ground_blocks(patches: xr.Dataset) -> Ids:
+    """Return ``(n, 3)`` pair, block row and block column of each patch's centre on the Earth.
+
+    Blocks are cells of `gim_cv.ground.cells_of`, two patches wide on the coarsest pair: pairs
+    over the same ground share them, so that a bootstrap never takes one place for two.
+    """
+    half = patches.sizes["row"] / 2
+    block_m = 4 * half * max(max(pair["resolution_m"]) for pair in patches.attrs["pairs"].values())
+    ids, rows, cols = (patches[name].to_numpy() for name in ("pair", "row0", "col0"))
+    blocks = np.stack([ids.astype(np.int64)] * 3, axis=1)
+    for code, name in enumerate(pair_names(patches)):
+        here = ids == code
+        grid = PixelGrid.from_attrs(patches.attrs["pairs"][name])
+        lon, lat = grid.lonlat(rows[here] + half, cols[here] + half)
+        blocks[here, 1], blocks[here, 2] = cells_of(lon, lat, block_m)
+    return blocks
 
 
 class Ownership:

@@ -76,8 +76,12 @@ def summary(
         name: {f"{split}_iou": scores(part.total(cut))["iou"] for split, part in counts.items()}
         for name, (counts, cut) in baselines.items()
     }
-    found["test_digest"] = str(patches.attrs["test_digest"])[:12]
+    found["test_digest"] = _short(patches.attrs["test_digest"])
     return found
+
+
+def _short(digest: str | None) -> str | None:
+    return None if digest is None else digest[:12]
 
 
 def details(
@@ -132,7 +136,11 @@ def write_counts(path: Path, names: list[str], tallies: Tallies, level: int) -> 
     heads = ("split", "pair", "block_row", "block_col", "true", "predicted", "pixels")
     columns = list(zip(*rows, strict=True)) or [()] * len(heads)
     arrays = [pa.array(column, kind) for column, kind in zip(columns, kinds, strict=True)]
-    parquet.write_table(pa.table(arrays, names=heads), path, compression="zstd")
+    table = pa.table(arrays, names=heads)
+    classes = str(next(iter(tallies.values())).classes)
+    parquet.write_table(
+        table.replace_schema_metadata({"classes": classes}), path, compression="zstd"
+    )
 
 
 def _count_rows(names: list[str], tallies: Tallies, level: int) -> Iterator[tuple[object, ...]]:

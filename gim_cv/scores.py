@@ -112,7 +112,7 @@ def one_vs_rest(counts: Counts, index: int) -> tuple[int, int, int, int]:
     return tp, fp, fn, int(counts.sum()) - tp - fp - fn
 
 
-def headline(measure: str, classes: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+def vectorised(measure: str, classes: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
     """Return a vectorised form of ``scores(counts)[measure]``, for resampled counts.
 
     Parameters

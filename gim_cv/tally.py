@@ -81,7 +81,7 @@ def decide(probability: NDArray[np.floating], classes: int) -> Ids:
     Parameters
     ----------
     probability
-        ``(B, h, w, 1)`` foreground probability where K is 2, else ``(B, h, w, K)``.
+        ``(B, h, w, K)``; or ``(B, h, w, 1)``, the probability of class 1, where K is 2.
     classes
         Number of classes K.
 
@@ -90,16 +90,16 @@ def decide(probability: NDArray[np.floating], classes: int) -> Ids:
     numpy.ndarray
         ``(B, h, w)`` uint8.
     """
-    channels = 1 if classes == 2 else classes
-    if probability.ndim != 4 or probability.shape[-1] != channels:
+    channels = (1, 2) if classes == 2 else (classes,)
+    if probability.ndim != 4 or probability.shape[-1] not in channels:
         raise DataError(
             "the model predicts another number of classes than the store holds",
-            expected=f"(batch, row, col, {channels}) for {classes} classes",
+            expected=f"(batch, row, col, {channels[-1]}) for {classes} classes",
             found=probability.shape,
             remedy="Train on this store, or evaluate on the store that the run was trained on",
         )
     if classes == 2:
-        return as_levels(probability[..., 0])
+        return as_levels(probability[..., -1])
     return np.asarray(probability.argmax(-1), dtype=np.uint8)
 
 
@@ -107,9 +107,9 @@ def tally(
     batches: Iterable[tuple[Image, Ids]],
     predict: Predict,
     places: Footprints,
+    blocks: NDArray[np.int64],
     *,
     classes: int,
-    block_px: int,
     keep: Callable[[Ids], None] | None = None,
 ) -> Tally:
     """Return the counts of every patch of a split, each ground pixel counted once.
@@ -123,15 +123,14 @@ def tally(
         Images to probabilities, ``(B, h, w, 1)`` where K is 2, else ``(B, h, w, K)``.
     places
         Where the patches lie.
+    blocks
+        ``(n, 3)``: pair and ground block of each patch, as `ground_blocks` returns.
     classes
         Number of classes K.
-    block_px
-        Side of a ground block, px.
     keep
         Called with each batch's ``(B, h, w)`` uint8 decisions (see `decide`).
     """
     result, owns = Tally(classes), Ownership(places)
-    blocks = places.blocks(block_px)
     index = 0
     for images, labels in batches:
         probability = np.asarray(predict(images))

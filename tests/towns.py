@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import xarray as xr
+from pyproj import CRS
 
 SPLITS = ("train", "val", "test")
 
@@ -80,8 +81,8 @@ def combined(
 
 def _attrs(names, side, images, masks, split, classes) -> dict:
     grid = {
-        "crs": "LOCAL",
-        "transform": [0.5, 0.0, 0.0, 0.0, -0.5, 0.0],
+        "crs": CRS.from_epsg(32636).to_wkt(),
+        "transform": [0.5, 0.0, 450_000.0, 0.0, -0.5, 40_000.0],
         "height": side,
         "width": side,
         "resolution_m": [0.5, 0.5],
@@ -95,7 +96,7 @@ def _attrs(names, side, images, masks, split, classes) -> dict:
         "schema": 1,
         "classes": ["background", "building", "road", "water"][:classes],
         "ignore": 255,
-        "pairs": {name: grid for name in names},
+        "pairs": dict.fromkeys(names, grid),
         "splits": {name: [stops[k], stops[k + 1]] for k, name in enumerate(SPLITS)},
         "statistics": {
             "count": int(train.sum()),
@@ -109,9 +110,7 @@ def _attrs(names, side, images, masks, split, classes) -> dict:
     }
 
 
-def batches(
-    patches: xr.Dataset, split: str, size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def batches(patches: xr.Dataset, split: str, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the batches of a split in store order."""
     part = patches.isel(patch=np.flatnonzero(patches["split"] == SPLITS.index(split)))
     for start in range(0, part.sizes["patch"], size):

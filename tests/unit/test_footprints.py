@@ -1,6 +1,7 @@
 import numpy as np
+from towns import combined
 
-from gim_cv.footprints import Footprints, Ownership, paste, windows_of
+from gim_cv.footprints import Footprints, Ownership, ground_blocks, paste, windows_of
 
 
 def places(*origins, px=4, pair=None):
@@ -37,9 +38,14 @@ def test_every_pixel_has_one_owner():
     assert (owned == covered).all()
 
 
-def test_blocks_hold_patch_centres():
-    found = places((0, 0), (0, 6), (7, 0), pair=[0, 0, 3]).blocks(8)
-    assert found.tolist() == [[0, 0, 0], [0, 0, 1], [3, 1, 0]]
+def test_pairs_over_one_place_share_its_ground_blocks():
+    patches = combined(pairs=2)
+    blocks = ground_blocks(patches)
+    assert blocks[:, 0].tolist() == patches["pair"].to_numpy().tolist()
+    where = [{tuple(block[1:]) for block in blocks.tolist() if block[0] == k} for k in (0, 1)]
+    assert where[0] == where[1]
+    # 128 px of 0.5 m in blocks of 2 × 32 px: 2 × 2 of them, or up to 3 × 3 where they are cut
+    assert 4 <= len(where[0]) <= 9
 
 
 def test_windows_and_paste_put_patches_back_on_the_ground():

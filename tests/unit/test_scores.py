@@ -3,7 +3,7 @@ import pytest
 from sklearn import metrics
 
 from gim_cv.errors import DataError
-from gim_cv.scores import MEASURES, confusion, headline, scores
+from gim_cv.scores import MEASURES, confusion, scores, vectorised
 
 
 def test_confusion_counts_true_by_predicted_and_skips_ignored():
@@ -73,13 +73,13 @@ def test_agrees_with_scikit_learn(classes):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_the_vectorised_form_agrees(measure, classes):
     counts = np.random.default_rng(1).integers(1, 9, (5, classes, classes))
-    values = headline(measure, classes)(counts.astype(float))
+    values = vectorised(measure, classes)(counts.astype(float))
     assert values == pytest.approx([scores(one)[measure] for one in counts])
 
 
 def test_the_vectorised_form_is_nan_where_a_measure_does_not_exist():
-    assert np.isnan(headline("iou", 2)(np.zeros((1, 2, 2)))).all()
-    assert np.isnan(headline("iou", 3)(np.zeros((1, 3, 3)))).all()
+    assert np.isnan(vectorised("iou", 2)(np.zeros((1, 2, 2)))).all()
+    assert np.isnan(vectorised("iou", 3)(np.zeros((1, 3, 3)))).all()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,174 @@
+"""A trained run measured on the validation and test ground of its store.
+
+Writes ``metrics.json`` (few numbers: each is a column of ``dvc exp show``), ``scores.json``
+(everything), ``counts.parquet`` (confusion counts per ground block: error bars without the
+model), ``predictions.zarr``, and under ``plots`` the precision-recall curve and the confusion
+table in the form that DVC plots.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from gim_cv.baseline import Colour, Constant, fit_colour_baseline, majority
+from gim_cv.batches import Batches
+from gim_cv.curves import best_level, level_of
+from gim_cv.footprints import Footprints, ground_blocks
+from gim_cv.models.segmentalist import Segmentalist
+from gim_cv.results import write_results
+from gim_cv.runs import read_run
+from gim_cv.schema import split_slice
+from gim_cv.store import open_store
+from gim_cv.tally import Ids, Image, Predict, PredictionWriter, Tally, tally
+
+SPLITS = ("val", "test")
+BASELINE_PIXELS = 40_000
+BASELINE_PATCHES = 2_000
+
+
+def evaluate_run(
+    store: Path,
+    run_dir: Path,
+    *,
+    batch: int,
+    threshold: float | None,
+    out_dir: Path,
+    progress: bool,
+) -> dict[str, object]:
+    """Write what a run scores on the ground that it did not train on; return its metrics.
+
+    Parameters
+    ----------
+    store
+        The combined store that the run was trained on.
+    run_dir
+        The run directory, whose weights of lowest validation loss are scored.
+    batch
+        Patches per step; the result does not depend on it.
+    threshold
+        Probability (0–1) from which a pixel is foreground; None takes the one with the highest
+        IoU on validation ground. Models of more than two classes answer the likeliest class.
+    out_dir
+        Folder for the results; written anew.
+    progress
+        Show a progress bar.
+
+    Returns
+    -------
+    dict
+        The content of ``metrics.json``.
+    """
+    patches = open_store(store)
+    model = Segmentalist.load_from_metadata(read_run(run_dir))
+
+    def predict(images: Image) -> NDArray[np.float32]:
+        return np.asarray(model.predict_on_batch(images))
+
+    shutil.rmtree(out_dir, ignore_errors=True)
+    out_dir.mkdir(parents=True)
+    kept = out_dir / "predictions.zarr"
+    tallies = measure(patches, predict, batch=batch, keep=kept, progress=progress)
+    level = choose_level(tallies["val"], threshold)
+    baselines = {
+        name: (found, choose_level(found["val"], threshold))
+        for name, found in measure_baselines(patches, batch=batch, progress=progress)
+    }
+    return write_results(patches, tallies, level, baselines, out_dir=out_dir)
+
+
+def choose_level(val: Tally, threshold: float | None) -> int:
+    """Return the level that cuts probabilities: the given threshold's, or the best on `val`."""
+    if threshold is not None:
+        return level_of(threshold)
+    return best_level(val.histogram) if val.classes == 2 else level_of(0.5)
+
+
+def measure(
+    patches: xr.Dataset,
+    predict: Predict,
+    *,
+    batch: int,
+    keep: Path | None,
+    progress: bool,
+) -> dict[str, Tally]:
+    """Return the counts of validation and test; `keep` names a zarr group for predictions."""
+    return {
+        split: _measure_split(patches, split, predict, batch=batch, keep=keep, progress=progress)
+        for split in SPLITS
+    }
+
+
+def measure_baselines(
+    patches: xr.Dataset, *, batch: int, progress: bool
+) -> Iterator[tuple[str, dict[str, Tally]]]:
+    """Yield name and counts of the baselines, measured with the same code as the model."""
+    classes = patches.sizes["class"]
+    train = patches.isel(patch=split_slice(patches, "train"))
+    commonest = majority(train["class_pixels"].to_numpy())
+    constant = Constant(1, classes) if classes == 2 else Constant(commonest, classes)
+    answers: dict[str, Colour | Constant] = {"colour": _fit_colour(patches, batch=batch)}
+    answers["all_foreground" if classes == 2 else "majority"] = constant
+    for name, predict in answers.items():
+        yield name, measure(patches, predict, batch=batch, keep=None, progress=progress)
+
+
+def _fit_colour(patches: xr.Dataset, *, batch: int) -> Colour:
+    batches = Batches(patches, "train", batch=batch, seed=0, shuffle=True, scale=None)
+    seen = range(min(len(batches), -(-BASELINE_PATCHES // batch)))
+    return fit_colour_baseline(
+        (batches[index] for index in seen),
+        classes=patches.sizes["class"],
+        pixels=BASELINE_PIXELS,
+        seed=0,
+    )
+
+
+def _measure_split(
+    patches: xr.Dataset,
+    split: str,
+    predict: Predict,
+    *,
+    batch: int,
+    keep: Path | None,
+    progress: bool,
+) -> Tally:
+    part = patches.isel(patch=split_slice(patches, split))
+    places, blocks = Footprints.of(part), ground_blocks(part)
+    shape = (part.sizes["patch"], part.sizes["row"], part.sizes["col"])
+
+    def count(keep_batch: PredictionWriter | None) -> Tally:
+        return tally(
+            _batches(patches, split, batch=batch, progress=progress),
+            predict,
+            places,
+            blocks,
+            classes=part.sizes["class"],
+            keep=keep_batch,
+        )
+
+    if keep is None:
+        return count(None)
+    with PredictionWriter(keep, split, shape) as writer:
+        return count(writer)
+
+
+def _batches(
+    patches: xr.Dataset, split: str, *, batch: int, progress: bool
+) -> Iterable[tuple[Image, Ids]]:
+    chosen = split_slice(patches, split)
+    if chosen.start == chosen.stop:
+        return ()
+    batches = Batches(patches, split, batch=batch, seed=0, shuffle=False, scale=None)
+    console = Console(stderr=True)
+    quiet = not (progress and console.is_terminal)
+    steps = range(len(batches))
+    shown = track(steps, f"evaluate: {split}", console=console, disable=quiet)
+    return (batches[index] for index in shown)

@@ -1,0 +1,177 @@
+"""Error bars from counts per ground block: the block bootstrap.
+
+Neighbouring pixels are not independent, and neighbouring patches hardly; blocks of ground are
+drawn instead, with replacement, and the pooled score of each draw is computed from counts, so
+that the model is not run again.
+
+Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pyarrow import parquet
+
+from gim_cv.errors import DataError, MissingError
+from gim_cv.scores import vectorised
+
+MIN_BLOCKS = 8
+"""Below this many blocks no interval is given: it would be too narrow to be honest."""
+
+Key = tuple[int, ...]
+Blocks = Mapping[Key, NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score with its percentile interval.
+
+    Attributes
+    ----------
+    value
+        The score of all blocks.
+    low, high
+        Ends of the interval.
+    blocks
+        How many blocks were drawn from.
+    """
+
+    value: float
+    low: float
+    high: float
+    blocks: int
+
+
+def read_counts(path: Path, split: str) -> dict[Key, NDArray[np.int64]]:
+    """Return the confusion counts of each ground block of a split from ``counts.parquet``.
+
+    Two pairs over one block add up: their pixels show the same ground.
+    """
+    if not path.is_file():
+        raise MissingError("no counts", path=path, remedy="Run the evaluate stage")
+    table = parquet.read_table(path, filters=[("split", "=", split)])
+    classes = int(table.schema.metadata[b"classes"])
+    found: dict[Key, NDArray[np.int64]] = {}
+    columns = ("block_row", "block_col", "true", "predicted", "pixels")
+    for row, col, true, predicted, pixels in zip(
+        *(table[name].to_pylist() for name in columns), strict=True
+    ):
+        counts = found.setdefault((row, col), np.zeros((classes, classes), np.int64))
+        counts[true, predicted] += pixels
+    return found
+
+
+def interval(
+    blocks: Blocks, *, measure: str, seed: int, repeats: int = 2000, level: float = 0.95
+) -> Interval | None:
+    """Return a score's percentile bootstrap interval over blocks, None for fewer than 8 blocks.
+
+    Parameters
+    ----------
+    blocks
+        Block → ``(K, K)`` confusion counts.
+    measure
+        One of ``gim_cv.scores.MEASURES``: of class 1 where K is 2, else the macro mean.
+    seed
+        Seed of the draws.
+    repeats
+        Number of draws.
+    level
+        Nominal coverage.
+    """
+    if len(blocks) < MIN_BLOCKS:
+        return None
+    counts = np.stack([blocks[key] for key in sorted(blocks)]).astype(np.float64)
+    score = vectorised(measure, counts.shape[-1])
+    drawn = score(resampled(counts, seed=seed, repeats=repeats))
+    value = float(score(counts.sum(0)))
+    return _interval(value, drawn, level, len(blocks))
+
+
+def paired_difference(
+    first: Blocks,
+    second: Blocks,
+    *,
+    measure: str,
+    seed: int,
+    repeats: int = 2000,
+    level: float = 0.95,
+) -> Interval | None:
+    """Return the interval of (first - second), both scored on the same draws of blocks.
+
+    Parameters
+    ----------
+    first, second
+        Counts of two runs on the same ground.
+    measure, seed, repeats, level
+        As in `interval`.
+
+    Raises
+    ------
+    DataError
+        The runs were not scored on the same labelled pixels.
+    """
+    check_same_ground(first, second)
+    if len(first) < MIN_BLOCKS:
+        return None
+    keys = sorted(first)
+    one, other = (
+        np.stack([run[key] for key in keys]).astype(np.float64) for run in (first, second)
+    )
+    score = vectorised(measure, one.shape[-1])
+    draws = [score(resampled(run, seed=seed, repeats=repeats)) for run in (one, other)]
+    value = float(score(one.sum(0)) - score(other.sum(0)))
+    return _interval(value, draws[0] - draws[1], level, len(keys))
+
+
+def check_same_ground(first: Blocks, second: Blocks) -> None:
+    """Return if two runs were scored on the same pixels of the same blocks.
+
+    Raises
+    ------
+    DataError
+        They were not.
+    """
+    same = first.keys() == second.keys() and all(
+        first[key].sum(1).tolist() == second[key].sum(1).tolist() for key in first
+    )
+    if not same:
+        raise DataError(
+            "the runs were scored on different ground",
+            expected=f"{len(first)} blocks with equal labels",
+            found=f"{len(second)} blocks, or other labels in them",
+            remedy="Evaluate both runs on the same combined store",
+        )
+
+
+def resampled(counts: NDArray[np.float64], *, seed: int, repeats: int) -> NDArray[np.float64]:
+    """Return ``(repeats, K, K)`` sums of as many blocks as there are, drawn with replacement.
+
+    Parameters
+    ----------
+    counts
+        ``(n, K, K)`` counts of n blocks.
+    seed
+        The same seed draws the same blocks.
+    repeats
+        Number of draws.
+    """
+    blocks = len(counts)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=repeats)
+    return np.tensordot(weights.astype(np.float64), counts, axes=1)
+
+
+def _interval(
+    value: float, drawn: NDArray[np.float64], level: float, blocks: int
+) -> Interval | None:
+    known = drawn[np.isfinite(drawn)]
+    if not np.isfinite(value) or not len(known):
+        return None
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), blocks)
