@@ -92,6 +92,10 @@ def _check_equal(
         )
 
 
+PATCH_ID = ("pair", "row0", "col0", "split")
+"""What tells one patch from another: where splits meet, each has its own view of a window."""
+
+
 @dataclass(frozen=True)
 class PatchTable:
     """The coordinates of all patches in their final order, and where each source row goes.
@@ -105,7 +109,7 @@ class PatchTable:
     places
         Per source, (row,) final place of each of its patches.
     rank
-        (patch,) place of each patch if all were sorted by pair name, row0, col0.
+        (patch,) place of each patch if all were sorted by `PATCH_ID`.
     """
 
     coords: dict[str, Array]
@@ -122,8 +126,8 @@ class PatchTable:
         names = sorted(name for source in sources for name in source.names)
         parts = [_renamed(source, names) for source in sources]
         coords = {name: np.concatenate([part[name] for part in parts]) for name in COORDS}
-        by_id = np.lexsort([coords[key] for key in ("split", "col0", "row0", "pair")])
-        _check_unique({key: coords[key][by_id] for key in ("pair", "row0", "col0")}, names)
+        by_id = np.lexsort([coords[key] for key in reversed(PATCH_ID)])
+        _check_unique({key: coords[key][by_id] for key in PATCH_ID}, names)
         rank = shuffled_order(coords["split"][by_id], seed)
         order = by_id[rank]
         place = np.empty_like(order)
@@ -149,8 +153,9 @@ def _check_unique(ids: dict[str, Array], names: list[str]) -> None:
     rows = np.stack([values.astype(np.int64) for values in ids.values()], axis=1)
     twice = np.flatnonzero((rows[1:] == rows[:-1]).all(axis=1))
     if twice.size:
-        pair, row0, col0 = rows[twice[0]].tolist()
+        pair, row0, col0, split = rows[twice[0]].tolist()
         raise StoreError(
-            f"the patch at row {row0}, column {col0} of pair {names[pair]!r} comes twice",
+            f"the {SPLITS[split]} patch at row {row0}, column {col0} of pair {names[pair]!r} "
+            "comes twice",
             remedy="Prepare the pair again",
         )
