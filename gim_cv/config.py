@@ -65,6 +65,31 @@ class Combine(Section):
     memory_mib: int = Field(ge=64, description="memory that the shuffle may use, MiB")
 
 
+class Model(Section):
+    """What the Segmentalist is made of."""
+
+    layer_blocks: int = Field(ge=1, description="residual blocks in each stage")
+    last_decoder_layer_blocks: int = Field(ge=1, description="residual blocks at full size")
+    initial_filters: int = Field(ge=2, description="channels of the stem and of the last stage")
+    residual_filters: tuple[int, ...] = Field(
+        min_length=1, description="channels of each encoder stage; the last is the bridge"
+    )
+    initial_kernel_size: int = Field(ge=1, description="kernel of the stem, px")
+    head_kernel_size: int = Field(ge=1, description="kernel of the head, px")
+    cardinality: int = Field(ge=1, description="groups of a block's second 3×3 convolution")
+    act: str = Field(description="a Keras activation")
+    downsample: Literal["pool", "strides"] = Field(description="how a stage halves the image")
+    decoder_attention_gates: Literal["SAG", "CSAG"] | None = Field(
+        description="gates on the skips: spatial, channel and spatial, none"
+    )
+    encoder_cbam: bool = Field(description="channel and spatial attention in encoder blocks")
+    decoder_cbam: bool = Field(description="channel and spatial attention in decoder blocks")
+    pyramid_pooling: bool = Field(description="the pooled image joins each encoder stage")
+    deep_supervision: bool = Field(description="logits of every decoder stage are summed")
+    lambda_conv: bool = Field(description="lambda layers in encoder blocks")
+    multi_level_skip: bool = Field(description="a decoder stage gets all deeper skips")
+
+
 def _as_tags(value: Any) -> Any:
     parts = value.split(",") if isinstance(value, str) else value
     return [part.strip() for part in parts] if isinstance(parts, list) else parts

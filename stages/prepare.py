@@ -18,7 +18,8 @@ def main() -> None:
     prepare, split = params.prepare.model_dump(), params.split.model_dump()
     patches = stream_pair(pair, here.raw, split=GroundSplit(**split), progress=name, **prepare)
     recipe = {"pair": pair.model_dump(mode="json"), "prepare": prepare, "split": split}
-    write_store(patches, here.patches / f"{name}.zarr", recipe=recipe, tmp_dir=here.tmp)
+    out = here.patches / f"{name}.zarr"
+    write_store(patches, out, recipe=recipe, attrs=patches.attrs, tmp_dir=here.tmp)
 
 
 if __name__ == "__main__":
