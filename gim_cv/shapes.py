@@ -47,7 +47,8 @@ class Shapes:
 
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
-        wide = window.grown(_MARGIN)
+        margin = _MARGIN + (window.row0 == window.col0 == _MARGIN)  # rasterio warns of an identity
+        wide = window.grown(margin)
         box = shapely.box(wide.col0, wide.row0, wide.col1, wide.row1)
         near = np.sort(self._tree.query(box))
         if near.size == 0:
@@ -60,7 +61,7 @@ class Shapes:
             all_touched=self.all_touched,
             dtype="uint8",
         )
-        return np.ascontiguousarray(out[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
+        return np.ascontiguousarray(out[margin:-margin, margin:-margin])
 
 
 def on_lattice(geometries: Array) -> Array:

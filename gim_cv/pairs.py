@@ -1,0 +1,283 @@
+"""A pair → its patch dataset, streamed once or lazily."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict, Unpack
+
+import dask.array
+import numpy as np
+import xarray as xr
+from dask.delayed import delayed
+from numpy.typing import NDArray
+
+from gim_cv.catalog import Pair
+from gim_cv.ground import GroundSplit
+from gim_cv.labels import open_labels
+from gim_cv.patches import IGNORE, SPLITS, PatchGrid, step_px
+from gim_cv.pruning import PruneFn, nothing_kept
+from gim_cv.raster import open_image
+from gim_cv.scene import Batch, Scene
+from gim_cv.scheduling import ordered_map
+from gim_cv.schema import SCHEMA
+from gim_cv.territory import survey
+
+Array = NDArray[Any]
+da: Any = dask.array  # its functions have no types
+
+
+class PatchOptions(TypedDict):
+    """How a pair is cut.
+
+    Attributes
+    ----------
+    patch_px
+        Side of a patch, px.
+    overlap
+        Share of a patch that its neighbour repeats, 0 to below 1.
+    resolution_m
+        Ground resolution of the patches, m; 0 = the image's own.
+    resampling
+        "bilinear" or "cubic", for enlarging; shrinking averages by area.
+    mask_fraction
+        Of two classes, a resampled pixel is 1 where class 1 covers more than this share of it.
+    all_touched
+        Whether a feature covers each pixel that it touches, unless the pair says otherwise.
+    min_valid, min_labelled
+        Least share of valid and of labelled pixels in a patch that is kept.
+    split
+        Which place belongs to which split.
+    prune_fn
+        Takes image (h, w, C) and mask (h, w, 1) of a patch; True drops it. May be left out.
+    """
+
+    patch_px: int
+    overlap: float
+    resolution_m: float
+    resampling: str
+    mask_fraction: float
+    all_touched: bool
+    min_valid: float
+    min_labelled: float
+    split: GroundSplit
+    prune_fn: NotRequired[PruneFn | None]
+
+
+def open_scene(pair: Pair, raw_dir: Path, **options: Unpack[PatchOptions]) -> Scene:
+    """Return a pair on its aligned grid, ready to be cut; no pixel is read yet.
+
+    Parameters
+    ----------
+    pair
+        The catalog's entry.
+    raw_dir
+        Folder of the sources: ``data/raw``.
+    options
+        See `PatchOptions`.
+
+    Raises
+    ------
+    DataError, MissingError, UnknownError, ConfigError
+        See `raster.open_image`, `labels.open_labels` and `territory.survey`.
+    """
+    patch_px = options["patch_px"]
+    image = open_image(
+        pair.image_paths(raw_dir),
+        bands=pair.bands,
+        bounds=pair.bounds,
+        nodata=pair.nodata,
+        image_crs=pair.image_crs,
+        resolution_m=options["resolution_m"],
+        resampling=options["resampling"],
+    )
+    labels = open_labels(
+        pair.labels_path(raw_dir),
+        grid=image.native,
+        n_classes=len(pair.class_names),
+        layer=pair.layer,
+        where=pair.where,
+        class_attribute=pair.class_attribute,
+        classes=pair.classes,
+        mask_values={v.value: v.id for v in pair.mask_values} if pair.mask_values else None,
+        ignore_values=pair.ignore_values,
+        all_touched=options["all_touched"] if pair.all_touched is None else pair.all_touched,
+        buffer_m=pair.buffer_m,
+        aoi=pair.aoi_path(raw_dir),
+        labels_crs=pair.labels_crs,
+    )
+    grid, resampler = image.grid, image.resampler
+    territory = survey(
+        grid,
+        options["split"],
+        pair=pair.name,
+        forced=pair.split,
+        reach_px=0.0 if resampler is None else resampler.reach_px,
+    )
+    return Scene(
+        image=image,
+        labels=labels,
+        territory=territory,
+        patches=PatchGrid(grid.height, grid.width, patch_px, step_px(patch_px, options["overlap"])),
+        n_classes=len(pair.class_names),
+        mask_fraction=options["mask_fraction"],
+        min_valid=options["min_valid"],
+        min_labelled=options["min_labelled"],
+        prune_fn=options.get("prune_fn"),
+    )
+
+
+class PairStream:
+    """The patches of a pair, block by block in a fixed order; iterate over it once or again.
+
+    Parameters
+    ----------
+    pair
+        The catalog's entry.
+    scene
+        What `open_scene` returned for it.
+    progress
+        Title of a progress bar on stderr, or None.
+    """
+
+    def __init__(self, pair: Pair, scene: Scene, *, progress: str | None) -> None:
+        self._pair, self._scene, self._progress = pair, scene, progress
+        self._dropped: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[xr.Dataset]:
+        self._dropped.clear()
+        kept = 0
+        for batch in ordered_map(self._scene.cut, self._scene.tasks(), progress=self._progress):
+            self._dropped.update(batch.dropped)
+            if len(batch.table):
+                kept += len(batch.table)
+                yield _dataset(batch, self._pair.name, self.attrs())
+        if kept == 0:
+            raise nothing_kept(self._dropped, pair=self._pair.name)
+
+    def lazy(self) -> xr.Dataset:
+        """Return the whole patch dataset after one pass, its pixels to be read when computed."""
+        self._dropped.clear()
+        tasks = self._scene.tasks()
+        plans = list(ordered_map(self._scene.plan, tasks, progress=self._progress))
+        for plan in plans:
+            self._dropped.update(plan.dropped)
+        kept = [(task, plan) for task, plan in zip(tasks, plans, strict=True) if len(plan.table)]
+        if not kept:
+            raise nothing_kept(self._dropped, pair=self._pair.name)
+        scene = delayed(self._scene)
+        parts = [_lazy_batch(scene, task, plan) for task, plan in kept]
+        whole = Batch(
+            image=da.concatenate([part.image for part in parts]),
+            mask=da.concatenate([part.mask for part in parts]),
+            table=np.concatenate([part.table for part in parts]),
+            valid_fraction=np.concatenate([part.valid_fraction for part in parts]),
+            class_pixels=np.concatenate([part.class_pixels for part in parts]),
+            dropped={},
+        )
+        return _dataset(whole, self._pair.name, self.attrs())
+
+    def attrs(self) -> dict[str, Any]:
+        """Return the attributes of the patch dataset; `dropped` counts what was read so far."""
+        scene, pair = self._scene, self._pair
+        described = {
+            **scene.image.grid.attrs(),
+            "bands": list(scene.image.band_names),
+            "nodata": None if scene.image.nodata is None else float(scene.image.nodata),
+            "labels": dict(scene.labels.report),
+            "ground": scene.territory.attrs(),
+            "dropped": dict(sorted(self._dropped.items())),
+        }
+        return {
+            "schema": SCHEMA,
+            "classes": list(pair.class_names),
+            "ignore": IGNORE,
+            "pairs": {pair.name: described},
+        }
+
+
+def stream_pair(
+    pair: Pair, raw_dir: Path, *, progress: str | None = None, **options: Unpack[PatchOptions]
+) -> PairStream:
+    """Return the patches of a pair as blocks to be read once, in a fixed order.
+
+    Each pixel is read about once, memory is bounded by a few tasks, and the content does not
+    depend on the number of workers.
+
+    Parameters
+    ----------
+    pair, raw_dir
+        The catalog's entry, and the folder of the sources.
+    options
+        See `PatchOptions`.
+    progress
+        Title of a progress bar on stderr, or None.
+
+    Raises
+    ------
+    DataError
+        While iterating: pixels cannot be read, a label has no class, or no patch is left.
+    """
+    return PairStream(pair, open_scene(pair, raw_dir, **options), progress=progress)
+
+
+def build_pair(
+    pair: Pair, raw_dir: Path, *, progress: str | None = None, **options: Unpack[PatchOptions]
+) -> xr.Dataset:
+    """Return the patch dataset of a pair, its pixels lazy.
+
+    The raster is read once now, to learn which patches are kept, and again where `image` and
+    `mask` are computed.
+
+    Parameters
+    ----------
+    pair, raw_dir
+        The catalog's entry, and the folder of the sources.
+    options
+        See `PatchOptions`.
+    progress
+        Title of a progress bar on stderr, or None.
+
+    Raises
+    ------
+    DataError
+        Pixels cannot be read, a label has no class, or no patch is left.
+    """
+    stream = PairStream(pair, open_scene(pair, raw_dir, **options), progress=progress)
+    return stream.lazy()
+
+
+def _lazy_batch(scene: Any, task: Array, plan: Batch) -> Batch:
+    """Return `plan` with its pixels as dask arrays that cut `task` again."""
+    cut = delayed(Scene.cut)(scene, task)
+    n = len(plan.table)
+    image = da.from_delayed(cut.image, (n, *plan.image.shape[1:]), plan.image.dtype)
+    mask = da.from_delayed(cut.mask, (n, *plan.mask.shape[1:]), plan.mask.dtype)
+    return replace(plan, image=image, mask=mask)
+
+
+def _dataset(batch: Batch, pair: str, attrs: dict[str, Any]) -> xr.Dataset:
+    codes = {
+        "flag_values": list(range(len(SPLITS))),
+        "flag_meanings": " ".join(SPLITS),
+    }
+    n = len(batch.table)
+    row0, col0, split = batch.table.T
+    pair_code = np.zeros(n, np.int16)
+    return xr.Dataset(
+        {
+            "image": (("patch", "row", "col", "band"), batch.image),
+            "mask": (("patch", "row", "col", "label"), batch.mask),
+        },
+        coords={
+            "pair": ("patch", pair_code, {"flag_values": [0], "flag_meanings": pair}),
+            "split": ("patch", split.astype(np.int8), codes),
+            "row0": ("patch", row0.astype(np.int32), {"units": "px"}),
+            "col0": ("patch", col0.astype(np.int32), {"units": "px"}),
+            "valid_fraction": ("patch", batch.valid_fraction),
+            "class_pixels": (("patch", "class"), batch.class_pixels),
+        },
+        attrs=attrs,
+    )

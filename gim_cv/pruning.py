@@ -1,0 +1,87 @@
+"""Which patches are worth keeping, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gim_cv.errors import DataError
+from gim_cv.patches import IGNORE
+
+Array = NDArray[Any]
+Bool = NDArray[np.bool_]
+PruneFn = Callable[[Array, Array], bool]
+"""Takes image (h, w, C) and mask (h, w, 1) of a patch; True drops it."""
+
+REASONS = {
+    "invalid": "too few valid pixels",
+    "unlabelled": "too few labelled pixels",
+    "black": "every valid pixel is 0",
+    "white": "every valid pixel is the largest value of its type",
+    "constant": "every valid pixel has the same value",
+    "prune_fn": "the user's prune function",
+}
+"""Why a patch can be dropped, in the order in which reasons are tried."""
+
+
+def reason_to_drop(
+    image: Array,
+    mask: Array,
+    valid: Bool,
+    *,
+    min_valid: float,
+    min_labelled: float,
+    prune_fn: PruneFn | None,
+) -> str | None:
+    """Return the first of `REASONS` that a patch gives to drop it, or None.
+
+    Parameters
+    ----------
+    image
+        (h, w, C), 0 where invalid.
+    mask
+        (h, w, 1) uint8, 255 = ignore.
+    valid
+        (h, w) bool.
+    min_valid, min_labelled
+        Least share of valid pixels, and of pixels that are not 255.
+    prune_fn
+        See `PruneFn`.
+    """
+    good = int(np.count_nonzero(valid))
+    if good == 0 or good < min_valid * valid.size:
+        return "invalid"
+    labelled = mask.size - int(np.count_nonzero(mask == IGNORE))
+    if labelled == 0 or labelled < min_labelled * mask.size:
+        return "unlabelled"
+    flat = _flat(image, valid)
+    if flat is not None:
+        return flat
+    return "prune_fn" if prune_fn is not None and prune_fn(image, mask) else None
+
+
+def _flat(image: Array, valid: Bool) -> str | None:
+    """Return "black", "white" or "constant" where all valid pixels are equal, else None."""
+    first = image[np.unravel_index(int(valid.argmax()), valid.shape)]
+    for part in (np.s_[::16, ::16], np.s_[:, :]):  # most patches are told from a few pixels
+        if (valid[part] & (image[part] != first).any(axis=-1)).any():
+            return None
+    if (first == 0).all():
+        return "black"
+    if image.dtype.kind in "ui" and (first == np.iinfo(image.dtype).max).all():
+        return "white"
+    return "constant"
+
+
+def nothing_kept(dropped: dict[str, int], *, pair: str) -> DataError:
+    """Return the error of a pair whose patches have all been dropped."""
+    why = ", ".join(f"{count} {REASONS[key]}" for key, count in sorted(dropped.items()))
+    return DataError(
+        f"pair {pair}: no patch is left",
+        expected="at least one patch",
+        found=why or "none: the raster holds no ground of any split",
+        remedy="Lower min_valid or min_labelled, or check nodata, aoi and the labels",
+    )

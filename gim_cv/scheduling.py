@@ -1,0 +1,106 @@
+"""Independent tasks run side by side, their results in order, few of them in memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TypeVar
+
+import dask
+from dask.system import CPU_COUNT
+from rich.console import Console
+from rich.progress import Progress
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
+
+
+def ordered_map(
+    function: Callable[[In], Out], items: Sequence[In], *, progress: str | None
+) -> Iterator[Out]:
+    """Yield ``function(item)`` for each item, in the order of `items`, whatever finishes first.
+
+    Runs on the current dask client or, where the variable DASK_SCHEDULER_ADDRESS is set, on that
+    cluster; else on threads, as many as dask's ``num_workers`` (all CPUs by default; one, without
+    a thread, under ``scheduler="synchronous"``). One task more than there are workers is under
+    way or waiting to be taken, so memory does not grow with the number of items.
+
+    Parameters
+    ----------
+    function
+        Pure and picklable: results must not depend on where it runs.
+    items
+        Arguments, one for each call.
+    progress
+        Title of a progress bar on stderr, drawn where that is a terminal; None: no bar.
+    """
+    with _pool() as (submit, take, limit), _bar(progress, len(items)) as advance:
+        under_way: deque[Any] = deque()
+        for item in items:
+            if len(under_way) == limit:
+                yield take(under_way.popleft())
+                advance()
+            under_way.append(submit(function, item))
+        while under_way:
+            yield take(under_way.popleft())
+            advance()
+
+
+@contextmanager
+def _pool() -> Iterator[tuple[Callable[..., Any], Callable[[Any], Any], int]]:
+    """Give a function that starts a call, one that waits for its result, and the limit."""
+    client, own = _client()
+    if client is not None:
+        try:
+            workers = sum(client.nthreads().values()) or 1
+            yield (
+                (lambda f, x: client.submit(f, x, pure=False)),
+                (lambda f: f.result()),
+                workers + 1,
+            )
+        finally:
+            if own:
+                client.close()
+        return
+    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
+        yield (lambda f, x: (f, x)), (lambda call: call[0](call[1])), 1
+        return
+    workers = dask.config.get("num_workers", None) or CPU_COUNT
+    with ThreadPoolExecutor(workers, thread_name_prefix="gim_cv") as pool:
+        try:
+            yield pool.submit, _result, workers + 1
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result(future: Any) -> Any:
+    return future.result()
+
+
+def _client() -> tuple[Any, bool]:
+    """Return the dask client to use, or None, and whether it was opened here."""
+    address = os.environ.get(SCHEDULER_VARIABLE)
+    if "distributed" not in sys.modules and not address:
+        return None, False
+    distributed = import_module("distributed")  # takes a second, so only where it is used
+    try:
+        return distributed.default_client(), False
+    except ValueError:
+        return (distributed.Client(address), True) if address else (None, False)
+
+
+@contextmanager
+def _bar(title: str | None, total: int) -> Iterator[Callable[[], None]]:
+    console = Console(stderr=True)
+    if title is None or not console.is_terminal:
+        yield lambda: None
+        return
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda: progress.advance(task)
