@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
-from gim_cv.errors import DataError, StoreError
+from gim_cv.errors import DataError
 from gim_cv.recipe import canonical_json, sha256_text
 from gim_cv.schema import ARRAYS, COORDS, SCHEMA, check_patches, layout
 
@@ -31,6 +31,8 @@ class StoreWriter:
 
     def __init__(self, folder: Path) -> None:
         self.group = zarr.create_group(folder, zarr_format=3)
+        # Kept, not opened again: only the created array knows its write_empty_chunks.
+        self.arrays: dict[str, zarr.Array[Any]] = {}
         self.first: xr.Dataset | None = None
         self.coords: list[dict[str, Array]] = []
         self.held: dict[str, Array] = {}
@@ -63,7 +65,8 @@ class StoreWriter:
             self._write({name: self.held[name][: self.filled] for name in ARRAYS})
         for name, (dims, kind) in COORDS.items():
             data = np.concatenate([part[name] for part in self.coords])
-            self._create(name, data.shape, kind, dims, chunks=data.shape)[...] = data
+            self._create(name, data.shape, kind, dims, chunks=data.shape)
+            self.arrays[name][...] = data
         text = canonical_json(recipe)
         attrs = {**self.first.attrs, **extra, "schema": SCHEMA, "recipe": text}
         attrs |= {"recipe_sha256": sha256_text(text), "coordinates": " ".join(COORDS)}
@@ -110,17 +113,11 @@ class StoreWriter:
 
     def _write(self, arrays: Mapping[str, Array]) -> None:
         for name, data in arrays.items():
-            target = self._array(name)
+            target = self.arrays[name]
             stop = self.written + len(data)
             target.resize((stop, *data.shape[1:]))
             target[self.written : stop] = data
         self.written = stop
-
-    def _array(self, name: str) -> zarr.Array[Any]:
-        found = self.group[name]
-        if not isinstance(found, zarr.Array):
-            raise StoreError(f"{name!r} is not an array")
-        return found
 
     def _create(
         self,
@@ -131,11 +128,11 @@ class StoreWriter:
         *,
         chunks: tuple[int, ...],
         shard: int | None = None,
-    ) -> zarr.Array[Any]:
+    ) -> None:
         shards: Any = None
         if shard is not None:
             shards = {"shape": (shard, *chunks[1:]), "index_location": "start"}
-        return self.group.create_array(
+        self.arrays[name] = self.group.create_array(
             name,
             shape=shape,
             dtype=np.dtype(kind),
