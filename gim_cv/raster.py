@@ -30,6 +30,8 @@ from gim_cv.resample import Axis, Resampler
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
+SQUARE_TOLERANCE = 0.1
+"""How far (share) a pixel's height and width on the ground may differ."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,12 @@ class ImageSource:
                 dataset.read(indexes, window=place, out=planes[done : done + len(indexes)])
                 valid &= self._file_mask(dataset, place)
             except RasterioError as err:
-                raise DataError(f"unreadable pixels in {inside} ({err})", path=path) from err
+                raise DataError(
+                    f"unreadable pixels in rows {inside.row0}–{inside.row1 - 1}, "
+                    f"columns {inside.col0}–{inside.col1 - 1} ({err})",
+                    path=path,
+                    remedy="The file is damaged or cut short: get it again",
+                ) from err
             done += len(indexes)
         valid &= self._pixel_mask(image)
         if not valid.all():
@@ -123,9 +130,17 @@ class ImageSource:
         good: Any = True
         if image.dtype.kind == "f":
             good = ~np.isnan(image).any(axis=-1)
-        if self.nodata is not None and not np.isnan(self.nodata):
-            good = good & (image != np.asarray(self.nodata).astype(image.dtype)).any(axis=-1)
+        if self.nodata is not None and _fits(self.nodata, image.dtype):
+            good = good & (image != image.dtype.type(self.nodata)).any(axis=-1)
         return good
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Return whether a pixel of `dtype` can have this value; -9999 in a uint8 file cannot."""
+    if dtype.kind == "f":
+        return not np.isnan(value)
+    limits = np.iinfo(dtype)
+    return value == round(value) and limits.min <= value <= limits.max
 
 
 def _placed(image: Array, valid: Bool, inside: Window, window: Window) -> tuple[Array, Bool]:
@@ -180,9 +195,10 @@ def open_image(
     try:
         whole = common_grid(opened, files, image_crs)
         chosen = choose_bands(band_table(opened, files), bands, files[0])
-        window = whole.window if bounds is None else whole.bounds_window(bounds)
+        window = whole.window if bounds is None else whole.bounds_window(bounds, path=files[0])
         native = whole.part(window)
         factors = native.factors(resolution_m)
+        _check_square(native.resampled(factors), files[0])
         return ImageSource(
             parts=tuple(
                 (str(files[number]), tuple(index for _, index, _ in rows))
@@ -201,6 +217,18 @@ def open_image(
     finally:
         for dataset in opened:
             dataset.close()
+
+
+def _check_square(grid: PixelGrid, path: Path) -> None:
+    down, across = grid.resolution_m
+    if abs(down / across - 1) > SQUARE_TOLERANCE:
+        raise DataError(
+            "pixels are not square on the ground",
+            path=path,
+            expected=f"height and width equal within {SQUARE_TOLERANCE:.0%}",
+            found=f"{down:.3g} m by {across:.3g} m",
+            remedy="Set prepare.resolution_m in params.yaml, which resamples each axis",
+        )
 
 
 def _resampler(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ os.environ.setdefault("GDAL_CACHEMAX", "128")  # MB; GDAL reads it once, at its 
 
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from gim_cv.errors import DataError, MissingError, UnknownError
 from gim_cv.grid import PixelGrid
+from gim_cv.patches import Window
 
 
 class Handles:
@@ -55,9 +57,21 @@ def open_raster(path: str | Path) -> Any:
     if not str(path).startswith("/vsi") and not Path(path).exists():
         raise MissingError("no such raster", path=path, remedy="Check the path in the catalog")
     try:
-        return rasterio.open(path)
+        with warnings.catch_warnings():  # who needs a georeference checks for it
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(path)
     except RasterioError as err:
-        raise DataError(f"not a raster that GDAL can read ({err})", path=path) from err
+        what, remedy = f"not a raster that GDAL can read ({err})", "Get the file again"
+        raise DataError(what, path=path, remedy=remedy) from err
+
+
+def unreadable(err: RasterioError, window: Window, path: str | Path) -> DataError:
+    """Return the error of pixels that GDAL could not read."""
+    return DataError(
+        f"rows {window.row0} to {window.row1} cannot be read ({err.__cause__ or err})",
+        path=path,
+        remedy="The file looks damaged: fetch it again",
+    )
 
 
 def to_crs(value: Any, *, path: str | Path) -> CRS:
@@ -106,6 +120,7 @@ def common_grid(opened: Sequence[Any], files: Sequence[Path], crs: str | None) -
                 path=path,
                 expected=f"{_size(first)} as {files[0].name}",
                 found=_size(grid),
+                remedy="Warp them onto one grid with gdalwarp",
             )
     return first
 
@@ -119,8 +134,13 @@ def common_dtype(opened: Sequence[Any], bands: Sequence[tuple[int, int]], path: 
     """Return the type that all chosen bands share: any integer or float type up to 64 bits."""
     found = {opened[file].dtypes[index - 1] for file, index in bands}
     if len(found) > 1 or np.dtype(next(iter(found))).kind not in "uif":
-        names = ", ".join(sorted(found))
-        raise DataError("bands cannot share one array", path=path, expected="one type", found=names)
+        raise DataError(
+            "bands cannot share one array",
+            path=path,
+            expected="one type, of integers or floats",
+            found=", ".join(sorted(found)),
+            remedy="Choose other bands, or convert them with gdal_translate -ot",
+        )
     return np.dtype(found.pop())
 
 
@@ -176,5 +196,11 @@ def choose_bands(
         elif 1 <= band <= len(table):
             chosen.append(table[band - 1])
         else:
-            raise DataError("no such band", path=path, expected=f"1 to {len(table)}", found=band)
+            raise DataError(
+                "no such band",
+                path=path,
+                expected=f"1 to {len(table)}",
+                found=band,
+                remedy="Mend bands of the pair in data/catalog.yaml",
+            )
     return chosen

@@ -93,6 +93,11 @@ def read_features(
         _outline_box(grid, own, max(1.0, abs(reach_m) / min(down, across))), attribute
     )
     geometries = frame.geometry.to_numpy()
+    if where is not None and not len(geometries) and not table.holds_any():
+        raise DataError(
+            "`where` keeps no feature", path=path, found=where, remedy="Mend `where` of the pair"
+        )
+    _check_areas(geometries, reach_m, path)
     kept = ~(shapely.is_missing(geometries) | shapely.is_empty(geometries))
     moved = _to_pixels(geometries[kept], own, grid)
     broken = ~shapely.is_valid(moved)
@@ -111,7 +116,9 @@ class _Ogr:
             self._layer = _choose_layer(layers, layer, path)
             info = pyogrio.read_info(path, layer=self._layer, force_total_bounds=True)
         except (DataSourceError, DataLayerError) as err:
-            raise DataError(f"not a vector file that OGR can read ({err})", path=path) from err
+            what = f"not a vector file that OGR can read ({err})"
+            remedy = "Get the file again, with all its sidecars"
+            raise DataError(what, path=path, remedy=remedy) from err
         self.crs: str | None = info["crs"]
         self.columns = [str(name) for name in info["fields"]]
         self.bounds = np.array(info["total_bounds"] or [np.nan] * 4, float)
@@ -131,7 +138,24 @@ class _Ogr:
         except (DataSourceError, DataLayerError, ValueError) as err:
             what = f"features cannot be read ({err})"
             raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
+        if len(frame) == 0 and self._where is not None and not self._keeps_any():
+            found = f"none with {self._where!r}"
+            raise DataError("no features", path=self._path, expected="at least one", found=found)
         return frame.sort_index()
+
+    def _keeps_any(self) -> bool:
+        """Return whether `where` holds for any feature, near the image or not."""
+        frame = pyogrio.read_dataframe(
+            self._path, layer=self._layer, where=self._where, read_geometry=False, max_features=1
+        )
+        return len(frame) > 0
+
+    def holds_any(self) -> bool:
+        """Return whether the filter keeps any feature of the layer."""
+        found = pyogrio.read_dataframe(
+            self._path, layer=self._layer, where=self._where, columns=[], max_features=1
+        )
+        return len(found) > 0
 
 
 class _Parquet:
@@ -144,7 +168,8 @@ class _Parquet:
         try:
             self._frame = geopandas.read_parquet(path)
         except (ValueError, OSError) as err:
-            raise DataError(f"not a GeoParquet file ({err})", path=path) from err
+            remedy = "Write it again, or give another vector format"
+            raise DataError(f"not a GeoParquet file ({err})", path=path, remedy=remedy) from err
         self.crs = None if self._frame.crs is None else self._frame.crs.to_wkt()
         self.columns = [str(name) for name in self._frame.columns]
         self.bounds = np.array(self._frame.total_bounds, float)
@@ -153,6 +178,36 @@ class _Parquet:
         """Return the features that meet `bbox` (layer's CRS), in file order."""
         near = self._frame.geometry.intersects(shapely.box(*bbox))
         return self._frame[near].set_geometry(shapely.force_2d(self._frame.geometry[near]))
+
+    def holds_any(self) -> bool:
+        """Return whether there is any feature."""
+        return len(self._frame) > 0
+
+
+def _check_areas(geometries: Array, grow_m: float, path: Path) -> None:
+    """Raise DataError where a feature covers no ground: a point or line that nothing grows."""
+    flat = geometries[shapely.get_dimensions(geometries) < 2]
+    flat = flat[~shapely.is_missing(flat)]
+    if len(flat) and grow_m <= 0:
+        raise DataError(
+            f"{len(flat)} of {len(geometries)} features have no area",
+            path=path,
+            expected="polygons",
+            found=flat[0].geom_type,
+            remedy="Set buffer_m of the pair to grow them, or leave them out by `where`",
+        )
+
+
+def _check_kind(frame: geopandas.GeoDataFrame, reach_m: float, path: Path) -> None:
+    kinds = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
+    if kinds and reach_m <= 0:
+        raise DataError(
+            "features without an area",
+            path=path,
+            expected="polygons",
+            found=", ".join(sorted(kinds)),
+            remedy="Set buffer_m of the pair in data/catalog.yaml to give them one",
+        )
 
 
 def _choose_layer(layers: list[str], layer: str | None, path: Path) -> str:
@@ -191,7 +246,13 @@ def _outline_box(grid: PixelGrid, crs: CRS, margin_px: float) -> tuple[float, fl
 def _cover(bounds: Array, crs: CRS, grid: PixelGrid, path: Path) -> float:
     """Return the share of the grid's bounding box (in `crs`) that `bounds` covers."""
     if not np.isfinite(bounds).all():
-        raise DataError("no features", path=path, expected="at least one", found="none")
+        raise DataError(
+            "no features",
+            path=path,
+            expected="at least one",
+            found="none",
+            remedy="Check layer and file; an image without any building needs a label raster of 0",
+        )
     image = shapely.box(*_outline_box(grid, crs, 0))
     labels = shapely.box(*bounds)
     if shapely.intersects(image, labels):

@@ -248,6 +248,12 @@ def _(scene):
     scene.pair["aoi"] = "aoi.geojson"
 
 
+@good("label raster without a single building")
+def _(scene):
+    scene.image()
+    scene.raster_labels(mask() * 0)
+
+
 @good("single band, uint16")
 def _(scene):
     scene.image(pixels(1, "uint16"))
