@@ -31,7 +31,7 @@ from gim_cv.losses.overlap import (
     jaccard,
     tversky,
 )
-from gim_cv.losses.registry import ALIASES, LOSSES, get_loss
+from gim_cv.losses.registry import ALIASES, LOSSES, get_loss, loss_name
 from gim_cv.losses.targets import SegmentationLoss
 
 bce_dice_loss = bce_dice
@@ -71,6 +71,7 @@ __all__ = [
     "get_loss",
     "jaccard",
     "jaccard_loss",
+    "loss_name",
     "tversky",
     "tversky_loss",
     "wbce",

@@ -74,8 +74,8 @@ def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLo
     >>> get_loss("tversky:alpha=.6", {"beta": 0.4}).get_config()["alpha"]
     0.6
     """
-    name, _, text = spec.partition(":")
-    kind = find_loss(name.strip())
+    name, text = loss_name(spec), spec.partition(":")[2]
+    kind = LOSSES[name]
     given = {**(args or {}), **parse_arguments(text, spec)}
     known = inspect.signature(kind).parameters
     for key in given:
@@ -84,18 +84,19 @@ def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLo
     return kind(**given)
 
 
-def find_loss(name: str) -> Callable[..., SegmentationLoss]:
-    """Return the class of a loss's name or old name.
+def loss_name(spec: str) -> str:
+    """Return the name, in `LOSSES`, of the loss that ``name:key=value`` means.
 
     Raises
     ------
     UnknownError
         No loss has that name.
     """
-    found = LOSSES.get(ALIASES.get(name, name))
-    if found is None:
-        raise UnknownError.among("loss", name, [*LOSSES, *ALIASES])
-    return found
+    given = spec.partition(":")[0].strip()
+    name = ALIASES.get(given, given)
+    if name not in LOSSES:
+        raise UnknownError.among("loss", given, [*LOSSES, *ALIASES])
+    return name
 
 
 def parse_arguments(text: str, spec: str) -> dict[str, float]:

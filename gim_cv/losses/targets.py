@@ -119,6 +119,11 @@ class SegmentationLoss(keras.losses.Loss):
         self.function = function
         self.arguments = arguments
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """State that the loss reads and the model must carry; give it to ``compile`` too."""
+        return []
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, a scalar."""
         return self.function(y_true, y_pred, **self.arguments)

@@ -1,0 +1,171 @@
+"""The loop over epochs: one pass, what it improved, what follows from that."""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from gim_cv.batches import Batches
+from gim_cv.checkpoint import Progress, save_state
+from gim_cv.errors import RunError
+from gim_cv.journal import Journal, Row
+from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
+from gim_cv.progress import TrainingBar
+from gim_cv.regime import Regime
+
+
+class Pass(keras.utils.PyDataset):
+    """One epoch of batches, in its order and with its augmentation, whatever ran before.
+
+    Parameters
+    ----------
+    batches
+        Batches of one split.
+    epoch
+        Counted from 0.
+    workers
+        Threads that make batches.
+    """
+
+    def __init__(self, batches: Batches, epoch: int, workers: int) -> None:
+        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers + 2)
+        self.batches, self.epoch = batches, epoch
+
+    def __len__(self) -> int:
+        """Return the number of batches."""
+        return len(self.batches)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return images and class ids of one batch."""
+        return self.batches.batch_at(self.epoch, index)
+
+
+@dataclass
+class Training:
+    """A run: the model, its data, and where it writes.
+
+    Attributes
+    ----------
+    model
+        Compiled; its optimizer is built.
+    train, val
+        Batches; without a validation split `val` is None and the train loss decides.
+    regime
+        How to train.
+    folder
+        For weights.
+    state_dir
+        For the state after each epoch; None: it is not kept.
+    """
+
+    model: keras.Model
+    train: Batches
+    val: Batches | None
+    regime: Regime
+    folder: Path
+    state_dir: Path | None
+
+    def run(self, progress: Progress, journal: Journal, bar: TrainingBar) -> Progress:
+        """Train from `progress` until the last epoch, or until patience is lost."""
+        while not self.finished(progress):
+            row = self.one_epoch(len(progress.rows), bar)
+            self.take(row, progress)
+            journal.write(row)
+            bar.report(row)
+            if self.state_dir is not None:
+                save_state(self.state_dir, self.model, progress)
+        if progress.average.count:
+            journal.write(self.average(progress))
+        return progress
+
+    def finished(self, progress: Progress) -> bool:
+        """Return whether no epoch is left to do."""
+        patience = self.regime.patience
+        return len(progress.rows) >= self.regime.epochs or 0 < patience <= progress.waited
+
+    def one_epoch(self, epoch: int, bar: TrainingBar) -> Row:
+        """Return the history row of one epoch of training and validation.
+
+        Raises
+        ------
+        RunError
+            The loss is not a number any more.
+        """
+        data = Pass(self.train, epoch, self.regime.workers)
+        history = self.model.fit(
+            data,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            shuffle=False,
+            verbose=0,
+            callbacks=[bar],
+        ).history
+        row = {"epoch": float(epoch), **{name: float(v[-1]) for name, v in history.items()}}
+        rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
+        row |= {**self.validate(), "learning_rate": float(rate)}
+        if not math.isfinite(row["loss"]):
+            raise RunError(
+                f"the loss is {row['loss']} in epoch {epoch}",
+                remedy="Lower train.learning_rate, or set train.clipnorm",
+            )
+        return row
+
+    def validate(self) -> Row:
+        """Return loss and metrics of the validation split, ``val_…``; empty without one."""
+        if self.val is None:
+            return {}
+        data = Pass(self.val, 0, self.regime.workers)
+        found = self.model.evaluate(data, return_dict=True, verbose=0)
+        return {f"val_{name}": float(value) for name, value in found.items()}
+
+    def take(self, row: Row, progress: Progress) -> None:
+        """Put an epoch into the progress; save weights that are the best so far."""
+        progress.rows.append(row)
+        progress.waited, progress.stale = progress.waited + 1, progress.stale + 1
+        self.keep_if_best(row, progress)
+        if row["loss"] < progress.best_train:
+            progress.best_train = row["loss"]
+            self.model.save_weights(self.folder / BEST_BY_TRAIN)
+        if 0 < self.regime.swa_start <= len(progress.rows):
+            progress.average.take(self.model.get_weights())
+        self.lower_rate(progress)
+
+    def keep_if_best(self, row: Row, progress: Progress) -> None:
+        """Save the weights of the last row if no epoch before had a lower monitored loss."""
+        decisive = row["loss"] if self.val is None else row["val_loss"]
+        if decisive < progress.best:
+            progress.best, progress.chosen = decisive, len(progress.rows) - 1
+            progress.waited = progress.stale = 0
+            self.model.save_weights(self.folder / BEST_BY_VAL)
+
+    def lower_rate(self, progress: Progress) -> None:
+        """Multiply the learning rate by the factor if the loss has not fallen for long enough."""
+        regime = self.regime
+        if regime.schedule != "plateau" or progress.stale < regime.plateau_patience:
+            return
+        optimizer = self.model.optimizer
+        least = regime.learning_rate * regime.final_share
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate)) * regime.plateau_factor
+        optimizer.learning_rate = max(rate, least)
+        progress.stale = 0
+
+    def average(self, progress: Progress) -> Row:
+        """Put the averaged weights, as one more row, into the progress; save them if they win."""
+        epoch = len(progress.rows)
+        batches = range(min(self.regime.swa_batches, len(self.train)))
+        images = (self.train.batch_at(epoch, index)[0] for index in batches)
+        progress.average.assign(self.model, images)
+        row = {"epoch": float(epoch), **self.validate()}
+        if self.val is None:
+            row["loss"] = self.model.evaluate(
+                Pass(self.train, epoch, self.regime.workers), return_dict=True, verbose=0
+            )["loss"]
+        progress.rows.append(row)
+        self.keep_if_best(row, progress)
+        return row

@@ -1,0 +1,121 @@
+"""The batches of a run: train with augmentation, validation without, and samples of both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gim_cv.augment import FancyPCA, light_aug, strong_aug
+from gim_cv.batches import Batches
+from gim_cv.errors import DataError, UnknownError
+from gim_cv.regime import Regime
+from gim_cv.schema import split_slice
+
+Array = NDArray[Any]
+Augmenter = Callable[[Array, Array, int], tuple[Array, Array]]
+SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
+RECIPES = ("none", "light", "strong")
+
+
+class Feeds:
+    """Train and validation batches of a combined store.
+
+    Parameters
+    ----------
+    patches
+        A combined store.
+    regime
+        Its `batch`, `oversample` and `workers` are used.
+    seed
+        Of order and augmentation.
+    augment
+        Options of `make_augmenter`.
+
+    Raises
+    ------
+    DataError
+        The store has no train patch.
+    """
+
+    def __init__(
+        self, patches: xr.Dataset, regime: Regime, *, seed: int, augment: Mapping[str, Any]
+    ) -> None:
+        self.dtype = patches["image"].dtype
+        self.scale = float(patches.attrs["statistics"]["scale"])
+        sizes = {split: _length(split_slice(patches, split)) for split in ("train", "val")}
+        if not sizes["train"]:
+            raise DataError(
+                "no train patch in the combined store",
+                remedy="Give train a larger share in split.fractions, or list more datasets",
+            )
+        common = {"batch": regime.batch, "seed": seed, "scale": self.scale}
+        self.train = Batches(
+            patches,
+            "train",
+            shuffle=True,
+            augmenter=make_augmenter(augment, patches),
+            oversample=regime.oversample,
+            workers=regime.workers,
+            **common,
+        )
+        self.val: Batches | None = None
+        if sizes["val"]:
+            self.val = Batches(patches, "val", shuffle=False, workers=regime.workers, **common)
+
+    def save_samples(self, folder: Path) -> None:
+        """Write the first batch of both splits as ``X0_train.npy``, ``y0_train.npy`` and so on.
+
+        Images are in the store's units and type, so that ``X / 255.0`` is what a model trained on
+        uint8 saw; train images are augmented as they were in the first epoch.
+        """
+        folder.mkdir(exist_ok=True)
+        for split, batches in (("train", self.train), ("val", self.val)):
+            if batches is not None:
+                images, masks = batches.batch_at(0, 0)
+                np.save(folder / f"X0_{split}.npy", self.raw(np.asarray(images)))
+                np.save(folder / f"y0_{split}.npy", np.asarray(masks, np.uint8))
+
+    def raw(self, images: Array) -> Array:
+        """Return scaled images in the store's units and type."""
+        values = images.astype(np.float64) * self.scale
+        if np.issubdtype(self.dtype, np.integer):
+            values = np.rint(values)
+        return values.astype(self.dtype)
+
+
+def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter | None:
+    """Return the augmenter of the ``augment`` section of params.yaml; None for none.
+
+    Parameters
+    ----------
+    augment
+        ``recipe``: ``"none"``, ``"light"`` (flips, quarter turns, mild brightness) or ``"strong"``
+        (`augment.strong_aug`); ``p``: probability that a patch is changed;
+        ``fancy_pca_alpha``: size of the colour PCA of the strong recipe, 0 is off.
+    patches
+        The combined store: its band covariance makes the colour PCA.
+
+    Raises
+    ------
+    UnknownError
+        The recipe has no such name.
+    """
+    recipe, p = augment["recipe"], float(augment["p"])
+    if recipe == "none":
+        return None
+    if recipe == "light":
+        return light_aug(p)
+    if recipe != "strong":
+        raise UnknownError.among("augmentation recipe", recipe, RECIPES)
+    alpha = float(augment["fancy_pca_alpha"])
+    pca = FancyPCA.from_statistics(patches.attrs["statistics"], alpha_std=alpha) if alpha else None
+    return strong_aug(p=p, fancy_pca=pca)
+
+
+def _length(where: slice) -> int:
+    return int(where.stop - where.start)

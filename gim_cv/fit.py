@@ -1,0 +1,165 @@
+"""Training: a run directory from a combined store. What the train stage calls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+import yaml
+
+from gim_cv.assembly import compiled, design_for, loss_for
+from gim_cv.backend import precision, prepare_backend, replicas
+from gim_cv.checkpoint import Progress, load_state, state_key, workspace
+from gim_cv.epochs import Training
+from gim_cv.feeds import SAMPLES, Feeds
+from gim_cv.journal import Journal
+from gim_cv.losses import SegmentationLoss
+from gim_cv.progress import TrainingBar
+from gim_cv.regime import Regime
+from gim_cv.store import open_store
+
+RUN_FILE = "run.yml"
+
+
+def fit_model(
+    store: Path,
+    run_dir: Path,
+    *,
+    plots_dir: Path,
+    loss: str,
+    loss_args: Mapping[str, Any],
+    seed: int,
+    model: Mapping[str, Any],
+    train: Mapping[str, Any],
+    augment: Mapping[str, Any],
+    metadata: Mapping[str, Any] | None = None,
+    progress: bool,
+    resume_dir: Path | None = None,
+) -> dict[str, Any]:
+    """Write a trained run, whole or not at all; return its summary.
+
+    Parameters
+    ----------
+    store
+        A combined store.
+    run_dir
+        The run directory: ``run.yml``, ``history.csv``, ``best.weights.h5`` (lowest validation
+        loss), ``best_train.weights.h5`` (lowest train loss) and ``samples/*.npy``. An older one
+        is replaced when the training is done.
+    plots_dir
+        Where dvclive writes, epoch by epoch; ``metrics.json`` ends up with the values of the epoch
+        whose weights are ``best.weights.h5``.
+    loss, loss_args
+        Name of a loss, or ``name:key=value``, and arguments by loss name:
+        ``{"tversky": {"alpha": 0.6}}``.
+    seed
+        Of initial weights, batch order and augmentation.
+    model
+        Options of `Segmentalist`; ``n_classes`` and ``bands`` are the store's if not given.
+    train
+        Options of `Regime`.
+    augment
+        Options of `augment.make_augmenter`.
+    metadata
+        Further entries of ``run.yml``, e.g. ``datasets``.
+    progress
+        Whether to draw a progress bar.
+    resume_dir
+        Folder for the state of an unfinished run, outside what DVC deletes before a stage: a
+        killed run goes on there after its last whole epoch, if nothing that matters has changed.
+
+    Returns
+    -------
+    dict
+        ``lowest_val_loss``, ``lowest_loss``, ``best_epoch``, ``epochs_run``, ``parameters``,
+        ``metrics`` (of the best epoch) and ``seconds``.
+
+    Raises
+    ------
+    UnknownError, ConfigError
+        An option has no such name, or its value is out of range.
+    DataError
+        The store has no train patch, or a class that the model does not know.
+    RunError
+        The loss is not a number any more.
+    """
+    began = time.monotonic()
+    patches = open_store(store)
+    regime = Regime.of(train)
+    design = design_for(model, patches)
+    run = {
+        "loss": loss,
+        "loss_args": dict(loss_args),
+        "seed": seed,
+        "model": design.as_dict(),
+        "train": regime.as_dict(),
+        "augment": dict(augment),
+        **(metadata or {}),
+    }
+    feeds = Feeds(patches, regime, seed=seed, augment=augment)
+    objective = loss_for(loss, loss_args, regime, patches)
+    prepare_backend(seed=seed, deterministic=regime.deterministic)
+    key = state_key({**run, "store": dict(patches.attrs)})
+    with workspace(run_dir, resume_dir, key) as (folder, state_dir), precision(regime.precision):
+        with replicas(regime.devices):
+            network = compiled(design, regime, objective, steps=len(feeds.train))
+        feeds.save_samples(folder / "samples")
+        training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
+        done = train_from_state(training, plots_dir, shown=progress)
+        summary = summarise(done, training)
+        write_run(folder, {**run, **summary, **run_facts(objective, patches, feeds)})
+    return {**summary, "metrics": done.rows[done.chosen], "seconds": time.monotonic() - began}
+
+
+def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Progress:
+    """Return the progress at the end of a run that starts afresh or where it was interrupted."""
+    progress = Progress()
+    if training.state_dir is not None:
+        progress = load_state(training.state_dir, training.model)
+    journal = Journal(training.folder, plots_dir, progress.rows)
+    bar = TrainingBar(
+        steps=len(training.train),
+        epochs=training.regime.epochs,
+        batch=training.regime.batch,
+        done=len(progress.rows),
+        shown=shown,
+    )
+    with bar:
+        training.run(progress, journal, bar)
+    journal.close(progress.rows[progress.chosen])
+    return progress
+
+
+def summarise(progress: Progress, training: Training) -> dict[str, Any]:
+    """Return the few numbers by which runs are compared."""
+    return {
+        "lowest_val_loss": None if training.val is None else progress.best,
+        "lowest_loss": progress.best_train,
+        "best_epoch": progress.chosen,
+        "epochs_run": len(progress.rows),
+        "parameters": training.model.count_params(),
+        "swa_chosen": bool(progress.average.count) and progress.chosen + 1 == len(progress.rows),
+    }
+
+
+def run_facts(loss: SegmentationLoss, patches: xr.Dataset, feeds: Feeds) -> dict[str, Any]:
+    """Return what a reader of run.yml needs besides the parameters."""
+    samples = {name: f"samples/{name}.npy" for name in SAMPLES}
+    if feeds.val is None:
+        samples = {name: path for name, path in samples.items() if not name.endswith("val")}
+    return {
+        "model_name": "Segmentalist",
+        "loss_fn": loss.name,
+        "classes": list(patches.attrs["classes"]),
+        "scale": feeds.scale,
+        **samples,
+    }
+
+
+def write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write run.yml, sorted."""
+    text = yaml.safe_dump(dict(run), sort_keys=True, allow_unicode=True)
+    (folder / RUN_FILE).write_text(text, encoding="utf-8")
