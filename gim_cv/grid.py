@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,13 @@ def apply(transform: Affine, x: Float, y: Float) -> tuple[Float, Float]:
     """Return the points that `transform` takes the points (x, y) to."""
     a, b, c, d, e, f = transform[:6]
     return a * x + b * y + c, d * x + e * y + f
+
+
+def _from_corner(transform: Affine, row: float, col: float, down: float, across: float) -> Affine:
+    """Return a transform that begins at (row, col) with pixels `down` × `across` as large."""
+    a, b, c, d, e, f = transform[:6]
+    x, y = a * col + b * row + c, d * col + e * row + f
+    return Affine(a * across, b * down, x, d * across, e * down, y)
 
 
 @dataclass(frozen=True)
@@ -99,15 +107,12 @@ class PixelGrid:
 
     def part(self, window: Window) -> PixelGrid:
         """Return the grid of a window of this one."""
-        shift = Affine.translation(window.col0, window.row0)
-        return replace(
-            self,
-            transform=self.transform * shift,
-            height=window.height,
-            width=window.width,
-        )
+        transform = _from_corner(self.transform, window.row0, window.col0, 1, 1)
+        return replace(self, transform=transform, height=window.height, width=window.width)
 
-    def bounds_window(self, bounds: tuple[float, float, float, float]) -> Window:
+    def bounds_window(
+        self, bounds: tuple[float, float, float, float], *, path: Path | None = None
+    ) -> Window:
         """Return the whole-pixel window nearest to `bounds`.
 
         Two bounds that share an edge give windows that share it too, without a common pixel.
@@ -116,6 +121,8 @@ class PixelGrid:
         ----------
         bounds
             left, bottom, right, top in the grid's CRS.
+        path
+            The raster's file, for the error text.
 
         Raises
         ------
@@ -132,6 +139,7 @@ class PixelGrid:
             x, y = apply(self.transform, self.width * _CORNER, self.height * _CORNER)
             raise DataError(
                 "bounds hold no pixel of the image",
+                path=path,
                 expected=f"x between {x[0]} and {x[1]}, y between {y[0]} and {y[1]}",
                 found=list(bounds),
                 remedy="Give bounds in the image's CRS",
@@ -158,7 +166,7 @@ class PixelGrid:
         down, across = factors
         return replace(
             self,
-            transform=self.transform * Affine.scale(across, down),
+            transform=_from_corner(self.transform, 0, 0, down, across),
             height=max(1, math.floor(self.height / down + 0.5)),
             width=max(1, math.floor(self.width / across + 0.5)),
         )

@@ -15,7 +15,7 @@ from rasterio.windows import Window as FileWindow
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid, apply, transformer
 from gim_cv.patches import IGNORE, Window
-from gim_cv.rasterfile import Handles, grid_of, mask_kind, open_raster
+from gim_cv.rasterfile import Handles, grid_of, mask_kind, open_raster, unreadable
 
 Array = NDArray[Any]
 Value = int | tuple[int, int, int]
@@ -135,7 +135,7 @@ class MaskRaster:
             raw = dataset.read([1, 2, 3] if colours else [1], window=place)
             known = dataset.read_masks(1, window=place) != 0 if self.masked else None
         except RasterioError as err:
-            raise DataError(f"unreadable pixels in {inside} ({err})", path=self.path) from err
+            raise unreadable(err, inside, self.path) from err
         ids = _translate(raw, self.ids, known, self.path)
         out[inside.within(window)] = ids
         return out
@@ -170,6 +170,21 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
     return out.astype(np.uint8)
 
 
+def _own_grid(dataset: Any, grid: PixelGrid, crs: str | None, path: Path) -> PixelGrid:
+    """Return the grid of a label raster: the image's, if it says nothing and has its size."""
+    if dataset.crs or crs or not dataset.transform.is_identity:
+        return grid_of(dataset, crs, path=path, key="labels_crs")
+    if (dataset.height, dataset.width) != (grid.height, grid.width):
+        raise DataError(
+            "a label raster without georeference must have the image's size",
+            path=path,
+            expected=f"{grid.height} by {grid.width} px",
+            found=f"{dataset.height} by {dataset.width} px",
+            remedy="Georeference it, or leave `bounds` out",
+        )
+    return grid
+
+
 def open_mask_raster(
     path: Path,
     *,
@@ -195,7 +210,8 @@ def open_mask_raster(
     n_classes
         Number of classes.
     labels_crs
-        CRS of a file that has none.
+        CRS of a file that has none. A file without CRS and geotransform but of the image's size
+        lies on the image pixel by pixel.
 
     Raises
     ------
@@ -203,7 +219,7 @@ def open_mask_raster(
         Unreadable, no CRS, too few bands for RGB triples, or no overlap with the image.
     """
     with open_raster(path) as dataset:
-        own = grid_of(dataset, labels_crs, path=path, key="labels_crs")
+        own = _own_grid(dataset, grid, labels_crs, path)
         ids = dict(mask_values) if mask_values else {i: i for i in range(n_classes)}
         nodata = dataset.nodata
         if nodata is not None and nodata == nodata // 1 and not (mask_values and nodata in ids):

@@ -17,14 +17,14 @@ PruneFn = Callable[[Array, Array], bool]
 """Takes image (h, w, C) and mask (h, w, 1) of a patch; True drops it."""
 
 REASONS = {
-    "invalid": "too few valid pixels",
-    "unlabelled": "too few labelled pixels",
-    "black": "every valid pixel is 0",
-    "white": "every valid pixel is the largest value of its type",
-    "constant": "every valid pixel has the same value",
-    "prune_fn": "the user's prune function",
+    "invalid": "with too few valid pixels",
+    "unlabelled": "with too few labelled pixels",
+    "black": "of which every valid pixel is 0",
+    "white": "of which every valid pixel has the largest value of its type",
+    "constant": "of one single value",
+    "prune_fn": "dropped by the prune function",
 }
-"""Why a patch can be dropped, in the order in which reasons are tried."""
+"""Why a patch is dropped ("9 patches …"), in the order in which reasons are tried."""
 
 
 def reason_to_drop(

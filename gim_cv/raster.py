@@ -25,6 +25,7 @@ from gim_cv.rasterfile import (
     common_grid,
     mask_kind,
     open_raster,
+    unreadable,
 )
 from gim_cv.resample import Axis, Resampler
 
@@ -106,12 +107,7 @@ class ImageSource:
                 dataset.read(indexes, window=place, out=planes[done : done + len(indexes)])
                 valid &= self._file_mask(dataset, place)
             except RasterioError as err:
-                raise DataError(
-                    f"unreadable pixels in rows {inside.row0}–{inside.row1 - 1}, "
-                    f"columns {inside.col0}–{inside.col1 - 1} ({err})",
-                    path=path,
-                    remedy="The file is damaged or cut short: get it again",
-                ) from err
+                raise unreadable(err, inside, path) from err
             done += len(indexes)
         valid &= self._pixel_mask(image)
         if not valid.all():

@@ -70,7 +70,7 @@ def unreadable(err: RasterioError, window: Window, path: str | Path) -> DataErro
     return DataError(
         f"rows {window.row0} to {window.row1} cannot be read ({err.__cause__ or err})",
         path=path,
-        remedy="The file looks damaged: fetch it again",
+        remedy="The file is damaged or cut short: get it again",
     )
 
 

@@ -89,9 +89,8 @@ def read_features(
     own = _crs(table.crs, crs, path, crs_key)
     cover = _cover(table.bounds, own, grid, path)
     down, across = grid.resolution_m
-    frame = table.read(
-        _outline_box(grid, own, max(1.0, abs(reach_m) / min(down, across))), attribute
-    )
+    reach_px = 1 + abs(reach_m) / min(down, across)
+    frame = table.read(_outline_box(grid, own, reach_px), attribute)
     geometries = frame.geometry.to_numpy()
     if where is not None and not len(geometries) and not table.holds_any():
         raise DataError(
@@ -138,17 +137,7 @@ class _Ogr:
         except (DataSourceError, DataLayerError, ValueError) as err:
             what = f"features cannot be read ({err})"
             raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
-        if len(frame) == 0 and self._where is not None and not self._keeps_any():
-            found = f"none with {self._where!r}"
-            raise DataError("no features", path=self._path, expected="at least one", found=found)
         return frame.sort_index()
-
-    def _keeps_any(self) -> bool:
-        """Return whether `where` holds for any feature, near the image or not."""
-        frame = pyogrio.read_dataframe(
-            self._path, layer=self._layer, where=self._where, read_geometry=False, max_features=1
-        )
-        return len(frame) > 0
 
     def holds_any(self) -> bool:
         """Return whether the filter keeps any feature of the layer."""
@@ -195,18 +184,6 @@ def _check_areas(geometries: Array, grow_m: float, path: Path) -> None:
             expected="polygons",
             found=flat[0].geom_type,
             remedy="Set buffer_m of the pair to grow them, or leave them out by `where`",
-        )
-
-
-def _check_kind(frame: geopandas.GeoDataFrame, reach_m: float, path: Path) -> None:
-    kinds = set(frame.geom_type.dropna()) - {"Polygon", "MultiPolygon"}
-    if kinds and reach_m <= 0:
-        raise DataError(
-            "features without an area",
-            path=path,
-            expected="polygons",
-            found=", ".join(sorted(kinds)),
-            remedy="Set buffer_m of the pair in data/catalog.yaml to give them one",
         )
 
 
