@@ -8,7 +8,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_ALBUMENTATIONS_UPDATE ?= 1
 
-.PHONY: repro test test-jax lint docs clean help
+.PHONY: repro test test-jax lint deps docs clean help
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -33,6 +33,9 @@ lint: $(STAMP) ## Check style and types
 	ruff format --check .
 	ruff check .
 	mypy
+
+deps: $(STAMP) ## Write each stage's code dependencies into dvc.yaml
+	python tests/write_deps.py
 
 docs: $(STAMP) ## Make the parts of docs/ that are generated
 	python -m docs.build

@@ -90,6 +90,65 @@ class Model(Section):
     multi_level_skip: bool = Field(description="a decoder stage gets all deeper skips")
 
 
+class Train(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(ge=1, description="passes over the train split, at most")
+    batch: int = Field(ge=1, description="patches per step")
+    optimizer: Literal["adam", "adamw", "ranger", "sgd"] = Field(description="update rule")
+    learning_rate: float = Field(gt=0, description="largest learning rate")
+    weight_decay: float = Field(ge=0, description="decoupled weight decay; 0 is off")
+    clipnorm: float = Field(ge=0, description="largest norm of all gradients; 0 is off")
+    schedule: Literal["constant", "cosine", "one_cycle", "plateau"] = Field(
+        description="how the learning rate changes"
+    )
+    warmup_epochs: float = Field(ge=0, description="epochs of linear rise (cosine)")
+    final_share: float = Field(ge=0, le=1, description="last learning rate / largest")
+    plateau_patience: int = Field(ge=1, description="epochs without progress before a drop")
+    plateau_factor: float = Field(ge=0, le=1, description="what a drop multiplies by")
+    patience: int = Field(ge=0, description="epochs without progress before the end; 0 is off")
+    swa_start: int = Field(ge=0, description="first epoch of the weight average; 0 is off")
+    swa_batches: int = Field(ge=1, description="batches that re-estimate batch-norm statistics")
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        description="type of the arithmetic; weights and losses stay float32"
+    )
+    class_weights: Literal["balanced"] | tuple[float, ...] | None = Field(
+        description="weight of each class in the loss: balanced, numbers, or none"
+    )
+    oversample: float | None = Field(
+        gt=0, lt=1, description="share of train patches with a building, by repetition"
+    )
+    threshold: float = Field(ge=0, le=1, description="probability of a positive, in the history")
+    deterministic: bool = Field(description="only operations that repeat to the bit")
+    workers: int = Field(ge=0, description="threads that read and augment; changes no result")
+    devices: Literal[0, 1] = Field(description="1, or 0 for all accelerators of the machine")
+
+
+class Augment(Section):
+    """How train patches are varied."""
+
+    recipe: Literal["none", "light", "strong"] = Field(
+        description="none; flips, turns, mild brightness; or the full list"
+    )
+    p: float = Field(ge=0, le=1, description="probability that a patch is varied at all")
+    fancy_pca_alpha: float = Field(ge=0, description="spread of the colour PCA; 0 is off")
+
+
+class Evaluate(Section):
+    """How a trained model is scored."""
+
+    batch: int = Field(ge=1, description="patches at a time")
+    threshold: float | None = Field(
+        ge=0, le=1, description="probability of a positive; none: the best on validation ground"
+    )
+
+
+class Report(Section):
+    """What the page about a run shows."""
+
+    patches_shown: int = Field(ge=1, le=100, description="patches in each gallery")
+
+
 def _as_tags(value: Any) -> Any:
     parts = value.split(",") if isinstance(value, str) else value
     return [part.strip() for part in parts] if isinstance(parts, list) else parts
@@ -103,9 +162,15 @@ class Params(Section):
         min_length=1, description="tags of the catalog's datasets (or pairs) to train on"
     )
     seed: int = Field(ge=0, description="seed of initial weights, batch order and augmentation")
+    loss_args: dict[str, dict[str, float]] = Field(description="loss name → its coefficients")
     prepare: Prepare
     split: Split
     combine: Combine
+    model: Model
+    train: Train
+    augment: Augment
+    evaluate: Evaluate
+    report: Report
 
 
 def load_params(path: Path) -> Params:

@@ -21,6 +21,7 @@ def main() -> None:
         augment=params.augment.model_dump(),
         metadata={"datasets": ",".join(params.datasets)},
         progress=True,
+        resume_dir=here.tmp / "resume",
     )
 
 
