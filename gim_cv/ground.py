@@ -41,7 +41,7 @@ class GroundSplit:
     seed
         Another seed is another assignment.
     buffer_m
-        Ground within this distance of another split's cells is in no split, m.
+        Least distance between ground of two splits, m: half of it on each side is in no split.
     folds
         0: one fixed split. Else the number of parts of all that is not test, of which part
         `fold` is val.

@@ -32,6 +32,8 @@ class Territory:
     ----------
     grid
         The raster's (aligned) grid.
+    rule
+        The rule in force; None where the whole raster was put into one split.
     codes
         Splits that own ground here, ascending.
     cells
@@ -41,6 +43,7 @@ class Territory:
     """
 
     grid: PixelGrid
+    rule: GroundSplit | None
     codes: tuple[int, ...]
     cells: Mapping[int, Array]
     forbidden: Mapping[int, Shapes]
@@ -88,8 +91,9 @@ class Territory:
         return hidden
 
     def attrs(self) -> dict[str, Any]:
-        """Return footprint (WKT, longitude and latitude) and the cells of each split."""
+        """Return what `certificate.certify` needs: rule, splits, footprint; and cell counts."""
         return {
+            "rule": None if self.rule is None else self.rule.attrs(),
             "splits": split_names(np.array(self.codes, np.int8)),
             "cells": {SPLITS[code]: len(cells) for code, cells in self.cells.items()},
             "footprint": footprint(self.grid).wkt,
@@ -128,9 +132,9 @@ def survey(
         The cells are too small for the raster.
     """
     if forced is not None:
-        return Territory(grid, (SPLITS.index(forced),), {}, {})
+        return Territory(grid, None, (SPLITS.index(forced),), {}, {})
     if split.mode == "pairs":
-        return Territory(grid, (split.of_pair(pair),), {}, {})
+        return Territory(grid, None, (split.of_pair(pair),), {}, {})
     rows, cols = _cells_near(grid, split.block_m)
     polygons = cell_polygons(grid, rows, cols, split.block_m)
     inside = shapely.intersects(polygons, shapely.box(0, 0, grid.width, grid.height))
@@ -138,10 +142,11 @@ def survey(
     polygons = polygons[inside]
     present = tuple(int(code) for code in np.unique(codes))
     if len(present) == 1:
-        return Territory(grid, present, {}, {})
-    wide = grown(polygons, split.buffer_m, grid, extra_px=reach_px + _SAFETY_PX)
+        return Territory(grid, split, present, {}, {})
+    wide = grown(polygons, split.buffer_m / 2, grid, extra_px=reach_px + _SAFETY_PX)
     forbidden = {code: _touching(wide[codes == code]) for code in present}
-    return Territory(grid, present, {code: polygons[codes == code] for code in present}, forbidden)
+    cells = {code: polygons[codes == code] for code in present}
+    return Territory(grid, split, present, cells, forbidden)
 
 
 def _touching(polygons: Array) -> Shapes:
