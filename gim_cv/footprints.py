@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from gim_cv.grid import PixelGrid
 from gim_cv.ground import cells_of
+from gim_cv.patches import Window
 from gim_cv.schema import pair_names
 
 Ids = NDArray[np.int64]
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,6 @@ class Ownership:
                 yield from self._near.get((pair, near_row, near_col), ())
 
 
-@dataclass(frozen=True)
-class Window:
-    """A rectangle of a pair's aligned grid, px."""
-
-    row0: int
-    col0: int
-    height: int
-    width: int
-
-
 def windows_of(places: Footprints, pair: int, max_px: int) -> list[tuple[Window, Ids]]:
     """Return windows of at most about `max_px` a side that hold patches, with their indices.
 
@@ -132,39 +124,40 @@ def windows_of(places: Footprints, pair: int, max_px: int) -> list[tuple[Window,
 
 
 def paste(
-    values: Iterable[NDArray[np.generic]],
-    members: Ids,
-    places: Footprints,
-    window: Window,
-    *,
-    fill: int,
-    step: int = 1,
-) -> NDArray[np.generic]:
-    """Return one array with the patches laid side by side, `fill` where there is none.
+    patches: Pixels, members: Ids, places: Footprints, window: Window, *, fill: int
+) -> Pixels:
+    """Return one ``(height, width, ...)`` uint8 array with the patches where they lie.
 
     Parameters
     ----------
-    values
-        One ``(px, px, ...)`` array per member, in the order of `members`.
+    patches
+        ``(n, px, px, ...)`` uint8, in the order of `members`.
     members
         Indices into `places`.
     places, window
         Where each patch lies, and the rectangle to draw.
     fill
         Value of ground without a patch.
-    step
-        Keep every `step`-th pixel (a thumbnail), at grid positions divisible by it.
     """
-    canvas: NDArray[np.generic] | None = None
-    height, width = -(-window.height // step), -(-window.width // step)
-    for index, patch in zip(members, values, strict=True):
-        if canvas is None:
-            canvas = np.full((height, width, *patch.shape[2:]), fill, patch.dtype)
-        down = int(places.row0[index]) - window.row0
-        right = int(places.col0[index]) - window.col0
-        thin = patch[-down % step :: step, -right % step :: step]
-        top, left = -(-down // step), -(-right // step)
-        canvas[top : top + thin.shape[0], left : left + thin.shape[1]] = thin
-    if canvas is None:
-        return np.full((height, width), fill, np.uint8)
+    canvas = np.full((window.height, window.width, *patches.shape[3:]), fill, np.uint8)
+    for index, patch in zip(members, patches, strict=True):
+        put(canvas, patch, int(places.row0[index]) - window.row0, places.col0[index] - window.col0)
     return canvas
+
+
+def put(canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1) -> None:
+    """Write every `step`-th pixel of a patch into a canvas of every `step`-th pixel.
+
+    Parameters
+    ----------
+    canvas, patch
+        ``(h, w, ...)`` uint8.
+    down, right
+        Origin of the patch before thinning, px, 0 or more; what reaches beyond the canvas is cut.
+    step
+        Pixels whose row and column are divisible by it are kept.
+    """
+    thin = patch[-down % step :: step, -right % step :: step]
+    top, left = -(-down // step), -(-right // step)
+    target = canvas[top : top + thin.shape[0], left : left + thin.shape[1]]
+    target[...] = thin[: target.shape[0], : target.shape[1]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from scipy import ndimage
 from gim_cv.scores import IGNORE
 
 Picture = NDArray[np.uint8]
+Ids = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
+Pixel = TypeVar("Pixel", bound=np.generic)
 
 TRUTH = (255, 225, 77)
 PREDICTION = (0, 205, 255)
@@ -59,29 +62,27 @@ def limits(images: NDArray[np.generic], seen: Mask) -> NDArray[np.float64]:
 
 
 def stretched(image: NDArray[np.generic], shown: NDArray[np.float64]) -> Picture:
-    """Return ``(h, w, 3)`` uint8: values from each band's darkest to brightest, one band as grey.
+    """Return ``(..., 3)`` uint8: values from each band's darkest to brightest, one band as grey.
 
     Parameters
     ----------
     image
-        ``(h, w, bands)`` of one or three bands, any number type.
+        ``(..., bands)`` of one or three bands, any number type.
     shown
         ``(bands, 2)`` from `limits`.
     """
     low, high = shown[:, 0], shown[:, 1]
     scaled = (np.nan_to_num(image.astype(np.float64)) - low) / (high - low)
     picture = np.floor(np.clip(scaled, 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.broadcast_to(picture, (*picture.shape[:2], 3)).copy()
+    return np.broadcast_to(picture, (*picture.shape[:-1], 3)).copy()
 
 
-def enlarged(array: NDArray[np.generic], times: int) -> NDArray[np.generic]:
+def enlarged(array: NDArray[Pixel], times: int) -> NDArray[Pixel]:
     """Return an array with each pixel repeated `times` × `times`."""
     return array.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def outlines(
-    picture: Picture, truth: NDArray[np.uint8], guess: Mask, *, times: int = 1
-) -> Picture:
+def outlines(picture: Picture, truth: Ids, guess: Mask, *, times: int = 1) -> Picture:
     """Return the picture with both outlines: truth wide and yellow, prediction thin and cyan.
 
     Parameters
@@ -98,14 +99,14 @@ def outlines(
     out = enlarged(picture, times)
     real = enlarged((truth != 0) & (truth != IGNORE), times)
     said = enlarged(guess & (truth != IGNORE), times)
-    thick = max(times, 2)
-    out[_edge(real, thick + 1)] = _dark(out)[_edge(real, thick + 1)]
-    out[_edge(real, thick)] = TRUTH
-    out[_edge(said, max(thick // 2, 1))] = PREDICTION
+    wide, thin = max(times, 2), max(times * 2 // 3, 1)
+    out[_edge(real, wide + 1)] = _dark(out)[_edge(real, wide + 1)]
+    out[_edge(real, wide)] = TRUTH
+    out[_edge(said, thin)] = PREDICTION
     return _hatched(out, enlarged(truth == IGNORE, times))
 
 
-def errors(picture: Picture, truth: NDArray[np.uint8], guess: Mask, *, times: int = 1) -> Picture:
+def errors(picture: Picture, truth: Ids, guess: Mask, *, times: int = 1) -> Picture:
     """Return a grey picture tinted where foreground is found, invented or missed.
 
     Parameters
@@ -124,7 +125,7 @@ def errors(picture: Picture, truth: NDArray[np.uint8], guess: Mask, *, times: in
     return _hatched(enlarged(_bytes(grey), times), enlarged(truth == IGNORE, times))
 
 
-def class_map(picture: Picture, ids: NDArray[np.uint8], *, times: int = 1) -> Picture:
+def class_map(picture: Picture, ids: Ids, *, times: int = 1) -> Picture:
     """Return the picture under a tint of each class but 0; 255 is hatched."""
     tinted = picture.astype(np.float64)
     for index in np.unique(ids):
@@ -135,7 +136,12 @@ def class_map(picture: Picture, ids: NDArray[np.uint8], *, times: int = 1) -> Pi
 
 
 def panels(
-    picture: Picture, truth: NDArray[np.uint8], guess: NDArray[np.uint8], *, classes: int, times: int
+    picture: Picture,
+    truth: Ids,
+    guess: NDArray[np.uint8],
+    *,
+    classes: int,
+    times: int,
 ) -> list[Picture]:
     """Return the pictures that explain one patch, left to right.
 
@@ -208,4 +214,4 @@ def _hatched(picture: Picture, where: Mask) -> Picture:
 
 
 def _bytes(values: NDArray[np.floating]) -> Picture:
-    return np.floor(np.clip(values, 0, 255) + 0.5).astype(np.uint8)
+    return np.asarray(np.floor(np.clip(values, 0, 255) + 0.5), dtype=np.uint8)

@@ -50,7 +50,7 @@ def write_results(
     out_dir
         An existing folder.
     """
-    metrics = summary(patches, tallies, level, baselines)
+    metrics: dict[str, object] = rounded(summary(patches, tallies, level, baselines))
     write_json(out_dir / "metrics.json", metrics)
     write_json(out_dir / "scores.json", details(patches, tallies, level, baselines))
     write_counts(out_dir / "counts.parquet", pair_names(patches), tallies, level)

@@ -38,9 +38,8 @@ def read_run(folder: str | Path) -> Row:
     Returns
     -------
     dict
-        Every entry of ``run.yml``; ``lowest_val_loss`` and ``lowest_loss`` as floats with
-        ``best_epoch`` (from 0, None without validation); ``run_dir`` and ``X0_train … y0_val``
-        as absolute paths.
+        Every entry of ``run.yml``; ``lowest_val_loss`` and ``lowest_loss`` as floats, NaN where
+        there was no such loss; ``run_dir`` and ``X0_train … y0_val`` as absolute paths.
 
     Raises
     ------
@@ -64,20 +63,31 @@ def parse_run(run_text: str, history_text: str, *, path: str | Path) -> Row:
         raise DataError("not YAML", path=f"{path}/{RUN_FILE}") from err
     if not isinstance(run, dict):
         raise DataError("no mapping", path=f"{path}/{RUN_FILE}", found=type(run).__name__)
-    return {**run, **best_losses(history_text, path=path)}
+    history = parse_history(history_text, path=path)
+    lowest = {name: _lowest(history, column) for name, column in LOSSES.items()}
+    return {**run, **lowest, "epochs_run": len(history)}
 
 
-def best_losses(history_text: str, *, path: str | Path) -> Row:
-    """Return the lowest losses of a history as numbers, and the epoch of the lowest val loss."""
-    found: Row = {"best_epoch": None}
-    rows = list(csv.DictReader(io.StringIO(history_text)))
-    for name, column in LOSSES.items():
-        values = [_number(row.get(column), path) for row in rows]
-        known = [(value, epoch) for epoch, value in enumerate(values) if not math.isnan(value)]
-        found[name] = min(known)[0] if known else math.nan
-        if column == "val_loss" and known:
-            found["best_epoch"] = min(known)[1]
-    return found | {"epochs_run": len(rows)}
+def parse_history(text: str, *, path: str | Path) -> list[dict[str, float]]:
+    """Return one mapping of numbers per epoch; an empty cell is NaN."""
+    rows = csv.DictReader(io.StringIO(text))
+    return [{name: _number(cell, path) for name, cell in row.items()} for row in rows]
+
+
+def read_history(folder: str | Path) -> list[dict[str, float]]:
+    """Return what a run logged at each epoch: loss, val_loss, iou, …; missing values are NaN.
+
+    Raises
+    ------
+    MissingError, DataError
+        As `read_run`.
+    """
+    return parse_history(_read(Path(folder) / HISTORY_FILE), path=folder)
+
+
+def _lowest(history: list[dict[str, float]], column: str) -> float:
+    known = [row[column] for row in history if not math.isnan(row.get(column, math.nan))]
+    return min(known, default=math.nan)
 
 
 def collate_run_data(

@@ -1,7 +1,7 @@
 import numpy as np
 from towns import combined
 
-from gim_cv.footprints import Footprints, Ownership, ground_blocks, paste, windows_of
+from gim_cv.footprints import Footprints, Ownership, ground_blocks, paste, put, windows_of
 
 
 def places(*origins, px=4, pair=None):
@@ -51,12 +51,26 @@ def test_pairs_over_one_place_share_its_ground_blocks():
 def test_windows_and_paste_put_patches_back_on_the_ground():
     ground = np.arange(64, dtype=np.uint8).reshape(8, 8)
     where = places((0, 0), (0, 4), (4, 0), (4, 4))
-    patches = [ground[r : r + 4, c : c + 4] for r, c in zip(where.row0, where.col0, strict=True)]
+    origins = zip(where.row0, where.col0, strict=True)
+    patches = np.stack([ground[r : r + 4, c : c + 4] for r, c in origins])
     ((window, members),) = windows_of(where, 0, 16)
     assert (window.height, window.width) == (8, 8)
     assert (paste(patches, members, where, window, fill=255) == ground).all()
-    thin = paste(patches, members, where, window, fill=255, step=3)
-    assert thin.tolist() == ground[::3, ::3].tolist()
+
+
+def test_thin_patches_make_a_thin_picture_of_the_ground():
+    ground = np.arange(80, dtype=np.uint8).reshape(8, 10)
+    canvas = np.zeros((3, 4), np.uint8)
+    for row in (0, 4):
+        for col in (0, 4, 6):
+            put(canvas, ground[row : row + 4, col : col + 4], row, col, step=3)
+    assert canvas.tolist() == ground[::3, ::3].tolist()
+
+
+def test_a_patch_beyond_the_canvas_is_cut():
+    canvas = np.zeros((3, 3), np.uint8)
+    put(canvas, np.ones((2, 2), np.uint8), 2, 2)
+    assert canvas.sum() == canvas[2, 2] == 1
 
 
 def test_windows_are_no_larger_than_asked():
