@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -121,10 +122,9 @@ def measure_baselines(
 
 
 def _fit_colour(patches: xr.Dataset, *, batch: int) -> Colour:
-    batches = Batches(patches, "train", batch=batch, seed=0, shuffle=True, scale=None)
-    seen = range(min(len(batches), -(-BASELINE_PATCHES // batch)))
+    batches = Batches(patches, "train", batch=batch, seed=0, shuffle=True)
     return fit_colour_baseline(
-        (batches[index] for index in seen),
+        islice(batches, -(-BASELINE_PATCHES // batch)),
         classes=patches.sizes["class"],
         pixels=BASELINE_PIXELS,
         seed=0,
@@ -166,9 +166,8 @@ def _batches(
     chosen = split_slice(patches, split)
     if chosen.start == chosen.stop:
         return ()
-    batches = Batches(patches, split, batch=batch, seed=0, shuffle=False, scale=None)
+    batches = Batches(patches, split, batch=batch, seed=0, shuffle=False)
     console = Console(stderr=True)
     quiet = not (progress and console.is_terminal)
-    steps = range(len(batches))
-    shown = track(steps, f"evaluate: {split}", console=console, disable=quiet)
-    return (batches[index] for index in shown)
+    label = f"evaluate: {split}"
+    return track(batches, label, total=len(batches), console=console, disable=quiet)

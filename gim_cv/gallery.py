@@ -26,7 +26,7 @@ from gim_cv.tally import read_predictions
 
 PANEL_PX = 256
 """A patch's panel is enlarged to at least this side."""
-GROUND_PX = 768
+GROUND_PX = 512
 """Largest side of a window of ground, px of the image."""
 MAP_PX = 420
 """Largest side of a pair's map, px of the picture."""
@@ -191,7 +191,7 @@ class Gallery:
         image = pasted(self._stretched(cut["image"].to_numpy(), pair), 0)
         truth = pasted(cut["mask"].to_numpy()[..., 0], IGNORE)
         guess = pasted(self._decided(levels), 0)
-        times = 2 if max(window.height, window.width) <= GROUND_PX // 2 else 1
+        times = max(1, 2 * GROUND_PX // max(window.height, window.width, GROUND_PX))
         drawn = panels(image, truth, guess, classes=self._classes, times=times)[-2]
         covered = pasted(np.full(levels.shape, 255, np.uint8), 0)
         return np.dstack([drawn, enlarged(covered, times)])
