@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
@@ -123,7 +122,7 @@ def side_px(window_dims: Sequence[int]) -> int:
             "window_dims is not a pair", expected="e.g. (256, 256) px", found=window_dims
         )
     height, width = window_dims
-    if not isinstance(height, Integral) or height != width:
+    if not isinstance(height, int | np.integer) or height != width:
         raise ConfigError(
             "patches are not square", expected="e.g. (256, 256) px", found=window_dims
         )
