@@ -50,8 +50,8 @@ def _table(model: type[BaseModel], values: dict[str, Any] | None) -> list[str]:
 def parameters_page() -> str:
     """Return docs/parameters.md: every key of params.yaml with its range and meaning."""
     values = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    lines = ["# Parameters", "", "Every key of `params.yaml`. Change one for one run with", ""]
-    lines += ["```console", "$ dvc exp run -S section.key=value", "```", "", "## Top level", ""]
+    head = "Every key of `params.yaml`. `dvc exp run -S section.key=value` changes one for one run."
+    lines = ["# Parameters", "", head, "", "## Top level", ""]
     lines += _table(Params, values)
     for name, field in Params.model_fields.items():
         if _is_section(field):

@@ -58,9 +58,8 @@ def write_tif(
     """Write (bands, h, w) as a GeoTIFF."""
     bands, height, width = data.shape
     profile = {"driver": "GTiff", "count": bands, "height": height, "width": width}
-    with rasterio.open(
-        path, "w", dtype=data.dtype, transform=transform, crs=crs, **profile, **more
-    ) as sink:
+    grid = {} if transform.is_identity else {"transform": transform}
+    with rasterio.open(path, "w", dtype=data.dtype, crs=crs, **profile, **grid, **more) as sink:
         sink.write(data)
 
 

@@ -25,6 +25,11 @@ COMMANDS = {"dvc", "git", "gim-cv", "make", "python", "source", "pip"}
 
 
 def blocks(language):
+    """The blocks of a language that are to be run, named by where they stand."""
+    return list(_blocks(language))
+
+
+def _blocks(language):
     for path in FILES:
         for found in FENCE.finditer(path.read_text(encoding="utf-8")):
             if found["language"] == language and not found["reason"]:

@@ -1,0 +1,103 @@
+"""gim-cv check: facts of good pairs, doubts about odd ones, errors of bad ones."""
+
+import json
+
+import numpy as np
+import pytest
+from projects import REAL_PAIRS, make_project, run
+from varieties import BAD, GRID, PREPARE, SPLIT, Scene, mask, pixels, plain, write_tif
+
+from gim_cv.audit import audit_pair, audit_pairs, totals
+from gim_cv.catalog import Pair
+from gim_cv.ground import GroundSplit
+
+OPTIONS = PREPARE | {"split": GroundSplit(**SPLIT)}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    here = Scene(tmp_path / "s")
+    here.folder.mkdir()
+    return here
+
+
+def pair(scene, name="p"):
+    return Pair(name=name, source="s", **scene.pair)
+
+
+def test_facts_of_a_good_pair(scene):
+    plain(scene)
+    audit = audit_pair(pair(scene), scene.folder.parent, **OPTIONS)
+    assert audit.errors == []
+    facts = audit.facts
+    assert (facts["height"], facts["width"], facts["dtype"]) == (96, 96, "uint8")
+    assert facts["crs"] == "EPSG:32633"
+    assert facts["resolution_m"] == pytest.approx([0.5, 0.5], rel=1e-3)
+    assert sum(facts["patches"].values()) == 9
+    share = 100 * (mask() > 0).mean()
+    assert facts["class_percent"]["building"] == pytest.approx(share, abs=0.1)
+    assert json.dumps(audit.as_dict())
+
+
+def test_a_bad_pair_is_an_error_and_no_exception(scene):
+    BAD["labels elsewhere"](scene)
+    audit = audit_pair(pair(scene), scene.folder.parent, **OPTIONS)
+    assert "do not overlap" in audit.errors[0]
+    assert totals([audit])["errors"] == 1
+
+
+def test_the_same_ground_and_the_same_file_under_two_names_are_said(scene):
+    plain(scene)
+    both = [pair(scene, "one"), pair(scene, "two")]
+    first, second = audit_pairs(both, scene.folder.parent, **OPTIONS)
+    assert not any("ground" in warning for warning in first.warnings)
+    text = " ".join(second.warnings)
+    assert "100 % of the ground is also in one" in text
+    assert "same file as that of one" in text
+
+
+def test_the_same_picture_elsewhere_is_said(scene):
+    plain(scene)
+    other = Scene(scene.folder)
+    moved = GRID * GRID.translation(5000, 0)
+    write_tif(scene.folder / "copy.tif", pixels(), transform=moved)
+    write_tif(scene.folder / "copy_mask.tif", mask()[None], transform=moved)
+    other.pair |= {"image": "copy.tif", "labels": "copy_mask.tif"}
+    _, second = audit_pairs(
+        [pair(scene, "one"), pair(other, "two")], scene.folder.parent, **OPTIONS
+    )
+    assert any("looks like the image of one" in warning for warning in second.warnings)
+
+
+def test_different_pictures_are_not_taken_for_one(scene):
+    plain(scene)
+    other = Scene(scene.folder)
+    data = np.flip(pixels(), axis=2)
+    write_tif(scene.folder / "b.tif", data, transform=GRID * GRID.translation(5000, 0))
+    write_tif(scene.folder / "m.tif", mask()[None], transform=GRID * GRID.translation(5000, 0))
+    other.pair |= {"image": "b.tif", "labels": "m.tif"}
+    _, second = audit_pairs(
+        [pair(scene, "one"), pair(other, "two")], scene.folder.parent, **OPTIONS
+    )
+    assert not any("looks like" in warning for warning in second.warnings)
+
+
+def test_real_labels_sit_on_their_roofs(shared_data, tmp_path):
+    for place in ("kampala", "zanzibar"):
+        (tmp_path / place).symlink_to(shared_data / f"hot_{place}")
+    for name, entry in REAL_PAIRS.items():
+        audit = audit_pair(Pair(name=name, **entry), tmp_path, **OPTIONS)
+        assert audit.errors == []
+        assert max(map(abs, audit.facts["shift_px"])) <= 1, name
+
+
+@pytest.mark.e2e
+def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
+    folder = make_project(tmp_path / "project")
+    run(folder, "dvc", "repro", "-q", "fetch@scenes")
+    assert "train/val/test" in run(folder, "gim-cv", "check")
+    found = json.loads(run(folder, "gim-cv", "check", "--json", "a"))
+    assert [row["name"] for row in found["pairs"]] == ["a"]
+    (folder / "data/raw/scenes/b.tif").unlink()
+    text = run(folder, "gim-cv", "check", check=False)
+    assert "no such raster" in text
