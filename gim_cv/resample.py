@@ -75,6 +75,11 @@ def reach_px(factor: float, method: str) -> float:
     return (1.0 if method == "bilinear" else 2.0) - factor / 2
 
 
+def _shown_px(factor: float, method: str) -> float:
+    """Return how far the outer edge of a value's last source pixel is from the value's own edge."""
+    return 1.0 if method == "area" else reach_px(factor, method) + 0.5
+
+
 def _nearest(index: Array) -> Array:
     """Weight for a target pixel wholly outside the source: its first tap, clipped, counts."""
     weight = np.zeros(index.shape)
@@ -154,9 +159,14 @@ class Resampler:
 
     @property
     def reach_px(self) -> float:
-        """Distance over which a target pixel sees its neighbours' ground, target px (0 to 3)."""
-        axes = (self.rows, self.cols)
-        return max((1 + reach_px(a.factor, self._way(a, self.method))) / a.factor for a in axes)
+        """How far beyond its own edge a target pixel shows ground, target px.
+
+        The source pixels that a value is made of are shown whole.
+        """
+        return max(
+            _shown_px(axis.factor, self._way(axis, self.method)) / axis.factor
+            for axis in (self.rows, self.cols)
+        )
 
     def source_window(self, window: Window) -> Window:
         """Return the source pixels that decide the target pixels of `window`."""

@@ -19,7 +19,7 @@ from gim_cv.shapes import Shapes, grown, on_lattice
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
-_SAFETY_PX = 0.05  # more than GDAL's line walk and the chords of a cell's edges can be wrong by
+_SAFETY_PX = 0.02  # more than GDAL's line walk and the chords of a cell's edges can be wrong by
 _MOST_CELLS = 1_000_000
 _SMALLEST_PX = 8
 
@@ -39,7 +39,8 @@ class Territory:
     cells
         Split code → its cells, in pixel coordinates; empty where one split owns all.
     forbidden
-        Split code → shapes that the *other* splits may not touch; empty where one owns all.
+        Split code → shapes that the *other* splits may not touch, also of cells just outside the
+        raster; empty where one owns all.
     """
 
     grid: PixelGrid
@@ -137,15 +138,16 @@ def survey(
         return Territory(grid, None, (split.of_pair(pair),), {}, {})
     rows, cols = _cells_near(grid, split.block_m)
     polygons = cell_polygons(grid, rows, cols, split.block_m)
-    inside = shapely.intersects(polygons, shapely.box(0, 0, grid.width, grid.height))
-    codes = split.of_cells(rows[inside], cols[inside])
-    polygons = polygons[inside]
-    present = tuple(int(code) for code in np.unique(codes))
-    if len(present) == 1:
-        return Territory(grid, split, present, {}, {})
     wide = grown(polygons, split.buffer_m / 2, grid, extra_px=reach_px + _SAFETY_PX)
-    forbidden = {code: _touching(wide[codes == code]) for code in present}
-    cells = {code: polygons[codes == code] for code in present}
+    raster = shapely.box(0, 0, grid.width, grid.height)
+    codes = split.of_cells(rows, cols)
+    inside, near = shapely.intersects(polygons, raster), shapely.intersects(wide, raster)
+    present = tuple(int(code) for code in np.unique(codes[inside]))
+    if len(np.unique(codes[near])) == 1:
+        return Territory(grid, split, present, {}, {})
+    cells = {code: polygons[inside & (codes == code)] for code in present}
+    around = np.unique(codes[near]).tolist()
+    forbidden = {code: _touching(wide[near & (codes == code)]) for code in around}
     return Territory(grid, split, present, cells, forbidden)
 
 
