@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,7 @@ from gim_cv.errors import DataError
 from gim_cv.scores import IGNORE
 from gim_cv.tally import Ids, Image
 
-
-class Classifier(Protocol):
-    """Anything with scikit-learn's two attributes."""
-
-    classes_: NDArray[np.int64]
-
-    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return ``(n, len(classes_))`` probabilities."""
+CELLS = 65_536
 
 
 class Constant:
@@ -42,34 +35,82 @@ class Constant:
         return np.broadcast_to(self._row, (*images.shape[:3], len(self._row)))
 
 
+@dataclass(frozen=True)
+class ColourCube:
+    """A grid over the colours that occur: few enough cells to ask a classifier about each once.
+
+    Attributes
+    ----------
+    mean
+        ``(C,)`` centre of the colours.
+    axes
+        ``(C, D)`` directions of largest variance, D at most 3.
+    low, high
+        ``(D,)`` ends of the grid along them.
+    steps
+        Cells along each axis.
+    """
+
+    mean: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    steps: int
+
+    @classmethod
+    def around(cls, rows: NDArray[np.float32]) -> ColourCube:
+        """Return the cube of ``(n, C)`` band values; the outermost 0.1 % fall on its edge."""
+        mean = rows.mean(0, dtype=np.float64)
+        _, vectors = np.linalg.eigh(np.atleast_2d(np.cov(rows, rowvar=False)))
+        largest = np.abs(vectors).argmax(0), np.arange(vectors.shape[1])
+        axes = (vectors * np.sign(vectors[largest]))[:, ::-1][:, :3]
+        low, high = np.quantile((rows - mean) @ axes, (0.001, 0.999), axis=0)
+        steps = min(1024, int(CELLS ** (1 / axes.shape[1]) + 1e-9))
+        return cls(mean, axes, low, np.maximum(high, low + 1e-9), steps)
+
+    def cells(self, rows: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return ``(n,)`` the cell of each ``(n, C)`` row of band values."""
+        share = ((rows - self.mean) @ self.axes - self.low) / (self.high - self.low)
+        index = np.clip(share * self.steps, 0, self.steps - 1).astype(np.int64)
+        return np.ravel_multi_index(tuple(index.T), (self.steps,) * index.shape[1])
+
+    def positions(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return ``(n, D)`` places of cells along the axes."""
+        return np.stack(np.unravel_index(cells, (self.steps,) * self.axes.shape[1]), axis=1)
+
+    def __len__(self) -> int:
+        """Return the number of cells."""
+        return int(self.steps ** self.axes.shape[1])
+
+
 class Colour:
-    """Predicts each pixel from its own band values, blind to its neighbours.
+    """Predicts each pixel from its own colour, blind to its neighbours.
 
     Parameters
     ----------
-    classifier
-        Fitted on rows of band values.
-    classes
-        Number of classes K.
+    cube
+        The colours told apart.
+    table
+        ``(cells, K)`` probability of each class by colour.
     """
 
-    def __init__(self, classifier: Classifier, classes: int) -> None:
-        self._classifier, self._classes = classifier, classes
+    def __init__(self, cube: ColourCube, table: NDArray[np.float64]) -> None:
+        self._cube = cube
+        self._table = table[:, 1:] if table.shape[1] == 2 else table
 
     def __call__(self, images: Image) -> NDArray[np.float64]:
         """Return ``(B, h, w, 1)`` where K is 2, else ``(B, h, w, K)`` probabilities."""
-        rows = images.reshape(-1, images.shape[-1])
-        known = self._classifier.predict_proba(rows)
-        full = np.zeros((len(rows), self._classes))
-        full[:, self._classifier.classes_.astype(np.int64)] = known
-        part = full[:, 1:] if self._classes == 2 else full
-        return part.reshape(*images.shape[:3], -1)
+        cells = self._cube.cells(images.reshape(-1, images.shape[-1]))
+        return self._table[cells].reshape(*images.shape[:3], -1)
 
 
 def fit_colour_baseline(
     batches: Iterable[tuple[Image, Ids]], *, classes: int, pixels: int, seed: int
 ) -> Colour:
     """Return a gradient-boosted classifier of single pixels, fitted on a sample of them.
+
+    Colours are cut into a cube of about 65,000 cells along the three directions of largest
+    variance and the classifier answers once per cell, so that scoring costs a table look-up.
 
     Parameters
     ----------
@@ -92,22 +133,18 @@ def fit_colour_baseline(
     rows, labels = sample_pixels(batches, pixels=pixels, seed=seed)
     if not len(labels):
         raise DataError("no labelled train pixel", remedy="Check the store's class_pixels")
+    cube = ColourCube.around(rows)
+    table = np.zeros((len(cube), classes))
     if len(np.unique(labels)) == 1:
-        return Colour(_OneClass(labels[:1]), classes)
+        table[:, labels[0]] = 1.0
+        return Colour(cube, table)
     model = HistGradientBoostingClassifier(
         max_iter=64, max_leaf_nodes=15, early_stopping=False, random_state=seed
     )
-    return Colour(model.fit(rows, labels), classes)
-
-
-class _OneClass:
-    """Stands in where the sample holds one class, which boosting cannot be fitted to."""
-
-    def __init__(self, classes: NDArray[np.int64]) -> None:
-        self.classes_ = classes
-
-    def predict_proba(self, X: NDArray[np.float32]) -> NDArray[np.float64]:
-        return np.ones((len(X), 1))
+    model.fit(cube.positions(cube.cells(rows)), labels)
+    every = cube.positions(np.arange(len(cube)))
+    table[:, model.classes_.astype(np.int64)] = model.predict_proba(every)
+    return Colour(cube, table)
 
 
 def sample_pixels(

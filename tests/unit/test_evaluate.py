@@ -68,7 +68,7 @@ def test_the_same_bytes_whatever_the_batch_and_the_folder(store, run_dir, tmp_pa
 def test_counts_are_those_of_the_predictions_each_pixel_once(store, run_dir, tmp_path):
     evaluate(store, run_dir, tmp_path / "out", threshold=0.5)
     patches = open_store(store)
-    part = patches.isel(patch=patches["split"] == 2)
+    part = patches.isel(patch=patches["split"] == 2).load()
     kept = list(read_predictions(tmp_path / "out/predictions.zarr", "test", range(len(part.patch))))
     ground = {}
     order = np.lexsort((part.col0, part.row0, part.pair))
