@@ -106,9 +106,9 @@ def _scatter(
     like = sources[0].patches["image"]
     sums, digests = band_sums(like.sizes["band"], like.dtype), {}
     calls = [
-        partial(_scatter_block, source.group, index, places, table, spool)
+        partial(_scatter_block, source.arrays, index, places, table, spool)
         for source, places in sorted(zip(sources, table.places, strict=True), key=_first_name)
-        for index in range(-(-len(places) // source.group["image"].chunks[0]))  # type: ignore[union-attr]
+        for index in range(-(-len(places) // source.arrays["image"].chunks[0]))
     ]
     for part, hashes in bar(in_order(calls, threads=readers), "read", len(calls)):
         sums.merge(part)
@@ -121,10 +121,10 @@ def _first_name(item: tuple[PatchSource, Int]) -> list[str]:
 
 
 def _scatter_block(
-    group: zarr.Group, index: int, places: Int, table: PatchTable, spool: Spool
+    arrays: dict[str, zarr.Array[Any]], index: int, places: Int, table: PatchTable, spool: Spool
 ) -> tuple[BandSums, dict[int, bytes]]:
-    image, mask = read_block(group, index)
-    start = index * group["image"].chunks[0]  # type: ignore[union-attr]
+    image, mask = read_block(arrays, index)
+    start = index * arrays["image"].chunks[0]
     mine = places[start : start + len(image)]
     spool.put(mine, {"image": image, "mask": mask})
     sums = band_sums(image.shape[-1], image.dtype)

@@ -16,7 +16,7 @@ from gim_cv.errors import StoreError
 from gim_cv.patches import SPLITS
 from gim_cv.schema import COORDS
 from gim_cv.shuffle import shuffled_order
-from gim_cv.store import open_group, open_store, pair_names
+from gim_cv.store import open_arrays, open_store, pair_names
 
 COLOURS = frozenset({"red", "green", "blue", "nir", "rededge", "gray", "grey", "panchromatic"})
 """Band names that mean something: two pairs that have different ones at one place do not mix."""
@@ -31,12 +31,12 @@ class PatchSource:
 
     path: Path
     patches: xr.Dataset
-    group: zarr.Group
+    arrays: dict[str, zarr.Array[Any]]
 
     @classmethod
     def open(cls, path: Path) -> PatchSource:
         """Return the store at `path`."""
-        return cls(path, open_store(path), open_group(path))
+        return cls(path, open_store(path), open_arrays(path))
 
     @property
     def names(self) -> list[str]:

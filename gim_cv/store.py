@@ -35,6 +35,7 @@ from gim_cv.schema import (
 from gim_cv.writer import StoreWriter
 
 __all__ = [
+    "open_arrays",
     "open_group",
     "open_store",
     "pair_names",
@@ -107,7 +108,7 @@ def _slices(patches: xr.Dataset) -> Iterator[xr.Dataset]:
 
 
 def open_group(source: Source) -> zarr.Group:
-    """Return the zarr group of a whole store: plain array access, for hot loops.
+    """Return the zarr group of a whole store.
 
     Raises
     ------
@@ -200,20 +201,25 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
     )
 
 
-def read_block(group: zarr.Group, index: int) -> tuple[Array, Array]:
+def open_arrays(source: Source) -> dict[str, zarr.Array[Any]]:
+    """Return the arrays image and mask of a whole store, for `read_block`; errors: `open_group`."""
+    group = open_group(source)
+    return {name: group[name] for name in ARRAYS}  # type: ignore[misc]
+
+
+def read_block(arrays: Mapping[str, zarr.Array[Any]], index: int) -> tuple[Array, Array]:
     """Return images (patch, row, col, band) and masks (patch, row, col, label) of one block.
 
     Parameters
     ----------
-    group
-        From `open_group`.
+    arrays
+        From `open_arrays`.
     index
         Number of the block; the last one may be shorter.
     """
-    image, mask = group["image"], group["mask"]
-    step = image.chunks[0]  # type: ignore[union-attr]
+    step = arrays["image"].chunks[0]
     where = slice(index * step, (index + 1) * step)
-    return np.asarray(image[where]), np.asarray(mask[where])  # type: ignore[index]
+    return np.asarray(arrays["image"][where]), np.asarray(arrays["mask"][where])
 
 
 def store_digest(path: str | Path) -> str:

@@ -1,0 +1,273 @@
+"""Batches of a patch dataset for Keras: every patch once an epoch, in a repeatable order.
+
+The only Keras of the data wing: `Batches` is a ``keras.utils.PyDataset``, under any backend.
+"""
+
+# mypy: allow-subclassing-any
+
+from __future__ import annotations
+
+import math
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gim_cv.errors import ConfigError, StoreError
+from gim_cv.feed import BlockCache, BlockReader, EpochPlan, plan_epoch
+from gim_cv.sampling import class_aware_index, split_index
+from gim_cv.schema import pair_names
+from gim_cv.store import open_arrays, open_store
+
+Array = NDArray[Any]
+Int = NDArray[np.int64]
+Augmenter = Callable[[Array, Array, int], tuple[Array, Array]]
+Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
+
+
+class Batches(keras.utils.PyDataset):
+    """Batches (x, y) of one split, ready for ``model.fit``, a ``for`` loop or any index.
+
+    x is float32 (patch, row, col, band), divided by `scale`; y is uint8 (patch, row, col, 1), class
+    ids with 255 for pixels to ignore. An epoch has every patch exactly once (or as often as
+    `oversample` says); its last batch is smaller. Blocks and batches are made ahead, in threads,
+    whose number changes nothing.
+
+    Keras may ask for an epoch's batches in any order and look at some before: within an epoch they
+    are served in their own order, whatever the index, so that ``fit(shuffle=True)`` reads the disk
+    in order and a run depends on `seed` only. Outside of ``fit``, ``batches[i]`` is batch `i` of
+    epoch `epoch`. ``for x, y in batches`` is one epoch; the next loop is the next epoch.
+
+    Parameters
+    ----------
+    dataset
+        A store's path (fastest), or a patch dataset, lazy or in memory.
+    split
+        "train", "val" or "test".
+    batch
+        Patches a batch.
+    seed
+        Of order and augmentation; not negative.
+    shuffle
+        Whether epochs have random orders: blocks are shuffled, and patches within windows of
+        32 MiB. False: the order of the dataset.
+    augmenter
+        Called as ``augmenter(image, mask, seed)`` for each patch, with a seed that follows from
+        `seed`, the epoch, the patch's id and how often the epoch had it; None: no augmentation.
+    scale
+        Divisor of the images; None: the one in the store's statistics, 255 for any uint8.
+    workers
+        Threads that make batches, and threads that read blocks.
+    oversample
+        Positions to take instead of each once (`balanced_index`), or the share of patches that
+        should hold a class beyond 0 (`class_aware_index`).
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch to be served next, from 0; set it to resume.
+
+    Raises
+    ------
+    ConfigError
+        If `batch` or `workers` is less than 1.
+    StoreError
+        If `scale` is None and the dataset does not tell.
+    """
+
+    def __init__(
+        self,
+        dataset: xr.Dataset | str | Path,
+        split: str,
+        *,
+        batch: int,
+        seed: int,
+        shuffle: bool,
+        augmenter: Augmenter | None = None,
+        scale: float | None = None,
+        workers: int = 2,
+        oversample: Int | float | None = None,
+    ) -> None:
+        super().__init__(workers=1)  # Keras's own threads would ask out of order
+        for name, value in (("batch", batch), ("workers", workers)):
+            if value < 1:
+                raise ConfigError(name, expected="at least 1", found=value)
+        arrays = None
+        if not isinstance(dataset, xr.Dataset):
+            arrays = open_arrays(dataset)
+            dataset = open_store(dataset)
+        self.patches = dataset
+        self.batch, self.seed, self.shuffle = batch, seed, shuffle
+        self.augmenter = augmenter
+        self.scale = np.float32(_scale(self.patches) if scale is None else scale)
+        self.index = _index(self.patches, split, oversample)
+        self._reader = BlockReader(dataset, arrays)
+        self._threads, self._pool = workers, ThreadPoolExecutor(workers, "batch")
+        self._cache = BlockCache(
+            self._reader.read,
+            capacity=2 * self._reader.window + self._reader.blocks_in((workers + 1) * batch),
+            pool=ThreadPoolExecutor(workers, "block"),
+        )
+        self._ids = _ids(self.patches)
+        self._plans: dict[int, EpochPlan] = {}
+        self._coming: dict[tuple[int, int], Future[Batch]] = {}
+        self._lock = threading.RLock()
+        self._latest = self._recent = (0, -1)
+        self._epoch, self._served, self._begun = 0, 0, False
+
+    def __len__(self) -> int:
+        """Return the number of batches in an epoch."""
+        return math.ceil(len(self.index) / self.batch)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield the batches of one epoch."""
+        epoch = self.epoch
+        for index in range(len(self)):
+            yield self._ahead(epoch, index)
+        self.epoch = epoch + 1
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return a batch: the next one while Keras is within an epoch, else batch `index`."""
+        with self._lock:
+            epoch = self._epoch
+            if self._begun:
+                index = self._served % len(self)
+                self._served += 1
+        return self._ahead(epoch, index)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch to be served next, from 0."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        with self._lock:
+            self._epoch, self._served = epoch, 0
+
+    def on_epoch_begin(self) -> None:
+        """Start the next epoch if Keras has read any of the one before."""
+        with self._lock:
+            if self._served:
+                self.epoch = self._epoch + 1
+            self._begun = True
+
+    def on_epoch_end(self) -> None:
+        """Leave the epoch; Keras calls it once more before the first one, to no effect."""
+        self._begun = False
+
+    def batch_at(self, epoch: int, index: int) -> Batch:
+        """Return one batch of any epoch, the same at each call; threads may call at once.
+
+        Parameters
+        ----------
+        epoch
+            From 0.
+        index
+            From 0 to ``len(self) - 1``.
+
+        Raises
+        ------
+        IndexError
+            If the epoch has no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        plan = self._plan(epoch)
+        start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
+        self._read_ahead(plan, epoch, index, stop)
+        sizes = [self.patches.sizes[name] for name in ("row", "col", "band")]
+        x = np.empty((stop - start, *sizes), np.float32)
+        y = np.empty((*x.shape[:-1], 1), np.uint8)
+        for row, step in enumerate(range(start, stop)):
+            image, y[row] = self._patch(plan, epoch, step)
+            np.divide(image, self.scale, out=x[row], casting="same_kind")
+        return x, y
+
+    def _patch(self, plan: EpochPlan, epoch: int, step: int) -> tuple[Array, Array]:
+        position = int(plan.positions[step])
+        number = int(self._reader.number(plan.positions[step]))
+        images, masks = self._cache.get(number)
+        row = position - self._reader.start(number)
+        if self.augmenter is None:
+            return images[row], masks[row]
+        words = [self.seed, epoch, *self._ids[position].tolist(), int(plan.repeats[step])]
+        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
+        return self.augmenter(images[row], masks[row], seed)
+
+    def _plan(self, epoch: int) -> EpochPlan:
+        epoch = epoch if self.shuffle else 0
+        with self._lock:
+            if epoch not in self._plans:
+                while len(self._plans) > 2:
+                    self._plans.pop(next(iter(self._plans)))
+                seed = (self.seed, epoch) if self.shuffle else None
+                self._plans[epoch] = plan_epoch(self.index, self._reader, seed)
+            return self._plans[epoch]
+
+    def _read_ahead(self, plan: EpochPlan, epoch: int, index: int, stop: int) -> None:
+        """Read the next window's blocks in step with the use of this one's.
+
+        Waiting for them as they fall due, not all at once when the window begins, spreads the time
+        that reading takes over the batches.
+        """
+        with self._lock:
+            latest, self._recent = self._recent, (epoch, index)
+        if index and (latest[0] != epoch or abs(index - latest[1]) > 4 * self._threads):
+            return  # not read in order: what follows is anyone's guess
+        window = int(plan.window[stop - 1])
+        first, past = np.searchsorted(plan.window, [window, window + 1]).tolist()
+        following = plan.blocks[window + 1 : window + 2] or self._plan(epoch + 1).blocks[:1]
+        due = (stop - first) * len(following[0]) // (past - first)
+        self._cache.want([*plan.blocks[window], *following[0][: due + 2]])
+        for number in following[0][:due]:
+            self._cache.get(number)
+
+    def _ahead(self, epoch: int, index: int) -> Batch:
+        """Return a batch, and start on the ones after it if they are asked for in order."""
+        with self._lock:
+            future = self._coming.pop((epoch, index), None)
+            in_order = future is not None or index == 0 or (epoch, index - 1) == self._latest
+            self._latest = (epoch, index)
+            if not in_order:
+                self._coming.clear()
+            future = future or self._pool.submit(self.batch_at, epoch, index)
+            last = min(index + self._threads, len(self) - 1) if in_order else index
+            for key in [(epoch, after) for after in range(index + 1, last + 1)]:
+                if key not in self._coming:
+                    self._coming[key] = self._pool.submit(self.batch_at, *key)
+        return future.result()
+
+
+def _scale(patches: xr.Dataset) -> float:
+    statistics = patches.attrs.get("statistics")
+    if statistics is not None:
+        return float(statistics["scale"])
+    if patches["image"].dtype == np.uint8:
+        return 255.0
+    raise StoreError(
+        f"no statistics to scale {patches['image'].dtype.name} images by",
+        remedy="Combine the stores first, or give scale",
+    )
+
+
+def _index(patches: xr.Dataset, split: str, oversample: Int | float | None) -> Int:
+    if oversample is None:
+        return split_index(patches, split)
+    if np.ndim(oversample) == 0:
+        return class_aware_index(patches, split, share=float(oversample))
+    return np.sort(np.asarray(oversample, np.int64))
+
+
+def _ids(patches: xr.Dataset) -> Int:
+    """Return (patch, 3): a number made from the pair's name, row0 and col0."""
+    names = np.array([zlib.crc32(name.encode()) for name in pair_names(patches)], np.int64)
+    parts = [names[patches["pair"].to_numpy()], patches["row0"], patches["col0"]]
+    return np.stack([np.asarray(part, np.int64) % 2**32 for part in parts], axis=1)

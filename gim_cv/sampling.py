@@ -1,0 +1,106 @@
+"""Which patches an epoch takes: balance as an index with repeats, never as copied pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gim_cv.errors import ConfigError, DataError
+from gim_cv.patches import SPLITS
+from gim_cv.schema import pair_names
+
+Int = NDArray[np.int64]
+
+
+def split_index(patches: xr.Dataset, split: str) -> Int:
+    """Return the positions of the patches of one split, ascending, each once."""
+    return np.flatnonzero(patches["split"].to_numpy() == SPLITS.index(split))
+
+
+def balanced_index(
+    patches: xr.Dataset, split: str = "train", *, groups: Mapping[str, str] | None = None
+) -> Int:
+    """Return positions in which every group comes equally often, the largest one once per patch.
+
+    Within a group no patch comes more than once oftener than another, and the extra ones are
+    spread evenly over the group; the counts are exact for any ratio.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
+    split
+        Its split to balance.
+    groups
+        Pair name → group, e.g. the dataset's tag; None: each pair is a group.
+
+    Returns
+    -------
+    numpy.ndarray
+        (groups × patches of the largest,) int64, ascending, with repeats.
+    """
+    index = split_index(patches, split)
+    names = pair_names(patches)
+    labels = np.array([name if groups is None else groups[name] for name in names])
+    group = labels[patches["pair"].to_numpy()[index]]
+    members = [index[group == label] for label in np.unique(group)]
+    most = max((len(rows) for rows in members), default=0)
+    return np.sort(np.concatenate([_spread(rows, most) for rows in members] or [index]))
+
+
+def class_aware_index(patches: xr.Dataset, split: str = "train", *, share: float) -> Int:
+    """Return positions in which at least about `share` of the patches hold a class beyond 0.
+
+    With several such classes each is aimed at an equal part of `share`, and a patch is repeated
+    for the rarest class that it holds. Every patch comes at least once.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
+    split
+        Its split to sample.
+    share
+        Above 0, below 1.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64, ascending, with repeats.
+
+    Raises
+    ------
+    ConfigError
+        If `share` is out of range.
+    DataError
+        If no patch of the split holds such a class.
+    """
+    if not 0 < share < 1:
+        raise ConfigError("share of patches with objects", expected="above 0, below 1", found=share)
+    index = split_index(patches, split)
+    holds = patches["class_pixels"].to_numpy()[index, 1:] > 0
+    held = holds.mean(axis=0) if len(index) else np.zeros(holds.shape[1])
+    if not held.any():
+        raise DataError(
+            f"no patch of the {split} split holds a class beyond {patches.attrs['classes'][0]!r}",
+            remedy="Set train.oversample to null",
+        )
+    wanted = (holds * _factors(held, share / np.count_nonzero(held))).max(axis=1)
+    factor = np.maximum(wanted, 1.0)
+    parts = [(index[factor == value], value) for value in np.unique(factor)]
+    return np.sort(np.concatenate([_spread(rows, round(f * len(rows))) for rows, f in parts]))
+
+
+def _factors(held: NDArray[Any], share: float) -> NDArray[Any]:
+    """Return how often to repeat a class's patches so that they make up `share` of all."""
+    odds = np.divide(1 - held, held, out=np.zeros_like(held), where=held > 0)
+    return np.asarray(odds * share / (1 - share))
+
+
+def _spread(rows: Int, total: int) -> Int:
+    """Return `rows` repeated to `total` positions, as evenly as whole numbers allow."""
+    return rows[np.arange(total) * len(rows) // max(total, 1)]
