@@ -1,0 +1,127 @@
+"""Colour PCA: along which axes the colours of a data set vary, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gim_cv.errors import ConfigError
+from gim_cv.statistics import add_patches, band_sums
+
+Array = NDArray[Any]
+Float = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ColourSampler:
+    """Draws colour shifts along the principal axes of the bands.
+
+    Attributes
+    ----------
+    eig_vals
+        (C,) variance along each axis, of images scaled to 0–1, largest first.
+    eig_vecs
+        (C, C) the axes, one a *column*, of length 1; the largest component of each is positive.
+    alpha_std
+        Standard deviation of the random factor on each axis.
+    """
+
+    eig_vals: Float
+    eig_vecs: Float
+    alpha_std: float
+
+    @classmethod
+    def of(cls, covariance: Float, alpha_std: float) -> Self:
+        """Return the sampler of a covariance (C, C) of images scaled to 0–1."""
+        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = np.maximum(values[::-1], 0.0), vectors[:, ::-1]
+        largest = vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))]
+        return cls(values, vectors * np.sign(largest), alpha_std)
+
+    def shift(self, rng: np.random.Generator) -> Float:
+        """Return a random shift (C,) of all pixels of an image scaled to 0–1."""
+        alpha = rng.normal(0.0, self.alpha_std, len(self.eig_vals))
+        return np.asarray(self.eig_vecs @ (alpha * self.eig_vals))
+
+
+class FancyPCA:
+    """Krizhevsky's colour augmentation: a random shift along the data's own colour axes.
+
+    Parameters
+    ----------
+    X_train
+        Patches (N, h, w, C), numpy or dask, of which every pixel counts; read once, block by block.
+    alpha_std
+        Standard deviation of the factor on each axis.
+    p
+        Probability that a patch is shifted.
+    scale
+        Divisor that brings images to 0–1; None: 255 for uint8, 1 for floats.
+
+    Raises
+    ------
+    ConfigError
+        Neither rule gives `scale`.
+
+    Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural
+    networks", §4.1: Σ_i p_i α_i λ_i with eigenvectors p_i, eigenvalues λ_i and α_i normal.
+    """
+
+    def __init__(
+        self, X_train: Any, alpha_std: float = 0.3, p: float = 1.0, scale: float | None = None
+    ) -> None:
+        dtype = np.dtype(X_train.dtype)
+        sums = band_sums(X_train.shape[-1], dtype)
+        for block in _blocks(X_train):
+            add_patches(sums, block, np.zeros(block.shape[:-1], np.uint8))
+        covariance = sums.moments()[1] / _scale(dtype, scale) ** 2
+        self._set(covariance, alpha_std, p)
+
+    @classmethod
+    def from_statistics(
+        cls, statistics: Mapping[str, Any], *, alpha_std: float = 0.3, p: float = 1.0
+    ) -> Self:
+        """Return the augmentation of a combined store: no pixel is read.
+
+        Parameters
+        ----------
+        statistics
+            ``attrs["statistics"]`` of the store.
+        alpha_std, p
+            As for the class.
+        """
+        covariance = np.array(statistics["covariance"], float) / float(statistics["scale"]) ** 2
+        new = cls.__new__(cls)
+        new._set(covariance, alpha_std, p)  # noqa: SLF001  a second constructor
+        return new
+
+    def _set(self, covariance: Float, alpha_std: float, p: float) -> None:
+        self.alpha_std, self.p = alpha_std, p
+        self.sampler = ColourSampler.of(covariance, alpha_std)
+
+
+def _scale(dtype: np.dtype[Any], scale: float | None) -> float:
+    if scale is not None:
+        return scale
+    known = {"uint8": 255.0, "float32": 1.0, "float64": 1.0}
+    if dtype.name not in known:
+        raise ConfigError(
+            f"no scale is known for {dtype.name} images",
+            remedy="Give scale=, or use FancyPCA.from_statistics of the combined store",
+        )
+    return known[dtype.name]
+
+
+def _blocks(patches: Any) -> Any:
+    """Yield the numpy blocks of an array along its first axis, one at a time."""
+    if not hasattr(patches, "chunks"):
+        yield np.asarray(patches)
+        return
+    start = 0
+    for length in patches.chunks[0]:
+        yield np.asarray(patches[start : start + length])
+        start += length

@@ -1,0 +1,136 @@
+"""Augmenters: image and mask move together, seeds decide, any bands and dtype."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from gim_cv.augment import FancyPCA, get_aug_datagen, light_aug, strong_aug
+from gim_cv.errors import ConfigError
+
+KINDS = [("uint8", 3), ("uint8", 1), ("uint8", 4), ("uint16", 1), ("int16", 13), ("float32", 3)]
+
+
+def patch(dtype="uint8", bands=3, side=48):
+    """An image whose bright part is exactly its mask."""
+    rng = np.random.default_rng(5)
+    mask = np.zeros((side, side, 1), np.uint8)
+    mask[8:24, 10:40] = 1
+    unit = 0.2 + 0.6 * mask + 0.02 * rng.random((side, side, bands))
+    top = {"uint8": 255, "uint16": 4000, "int16": 4000, "float32": 1}[dtype]
+    return (unit * top).astype(dtype), mask
+
+
+def pca(bands=3):
+    rng = np.random.default_rng(0)
+    return FancyPCA(rng.integers(0, 256, (4, 8, 8, bands)).astype(np.uint8))
+
+
+AUGMENTERS = {
+    "strong": strong_aug(p=1.0, fancy_pca=pca()),
+    "light": light_aug(p=1.0),
+    "flips": get_aug_datagen(width_shift_range=0.2, height_shift_range=0.1),
+}
+
+
+@pytest.mark.parametrize(("dtype", "bands"), KINDS)
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_shape_type_and_classes_are_kept_for_any_kind_of_image(name, dtype, bands):
+    image, mask = patch(dtype, bands)
+    for seed in range(20):
+        x, y = AUGMENTERS[name](image, mask, seed)
+        assert (x.shape, x.dtype, y.shape, y.dtype) == (
+            image.shape, image.dtype, mask.shape, mask.dtype,
+        )  # fmt: skip
+        assert set(np.unique(y)) <= {0, 1, 255}
+        assert np.isfinite(x.astype(float)).all()
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_the_image_moves_with_its_mask(name):
+    image, mask = patch()
+    for seed in range(40):
+        x, y = AUGMENTERS[name](image, mask, seed)
+        known = y[..., 0] != 255
+        inside, outside = known & (y[..., 0] == 1), known & (y[..., 0] == 0)
+        grey = x.mean(axis=-1)
+        middle = (np.median(grey[inside]) + np.median(grey[outside])) / 2
+        assert np.median(grey[inside]) > np.median(grey[outside])
+        assert ((grey > middle) == inside)[known].mean() > 0.75  # noise and blur
+
+
+def test_what_a_shift_opens_is_ignored_and_black():
+    image, mask = patch()
+    augment = get_aug_datagen(False, False, 0.3, 0.3)
+    opened = [augment(image, mask, seed) for seed in range(10)]
+    assert any((y == 255).any() for _, y in opened)
+    assert all((x[y[..., 0] == 255] == 0).all() for x, y in opened)
+
+
+@pytest.mark.parametrize("name", AUGMENTERS)
+def test_a_seed_decides_whatever_the_thread(name):
+    image, mask = patch()
+    augment = AUGMENTERS[name]
+    alone = [augment(image, mask, seed) for seed in range(32)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda seed: augment(image, mask, seed), range(32)))
+    copy = pickle.loads(pickle.dumps(augment))
+    for seed, (one, two) in enumerate(zip(alone, together, strict=True)):
+        three = copy(image, mask, seed)
+        assert all(np.array_equal(a, b) for a, b in zip(one, two, strict=True))
+        assert all(np.array_equal(a, b) for a, b in zip(one, three, strict=True))
+    assert len({x.tobytes() for x, _ in alone}) > 3
+
+
+def test_probability_zero_changes_nothing():
+    image, mask = patch()
+    for augment in (light_aug(0.0), strong_aug(0.0)):
+        x, y = augment(image, mask, 3)
+        assert np.array_equal(x, image)
+        assert np.array_equal(y, mask)
+
+
+def test_black_ground_stays_black_under_light():
+    image, mask = patch()
+    image[:5] = 0
+    for seed in range(10):
+        x, _ = light_aug(1.0)(image, mask, seed)
+        assert (~x.any(axis=-1)).sum() == 5 * image.shape[1]
+
+
+def test_colour_pca_equals_a_dense_eigendecomposition():
+    rng = np.random.default_rng(1)
+    mix = rng.normal(0, 1, (3, 3))
+    X = np.clip(128 + 30 * rng.normal(0, 1, (10, 16, 16, 3)) @ mix, 0, 255).astype(np.uint8)
+    covariance = np.cov((X.reshape(-1, 3) / 255.0).T, bias=True)
+    found = FancyPCA(da.from_array(X, chunks=(3, -1, -1, -1)), alpha_std=0.3).sampler
+    vectors, values = found.eig_vecs, found.eig_vals
+    np.testing.assert_allclose(covariance @ vectors, vectors * values, atol=1e-4)
+    np.testing.assert_allclose(vectors.T @ vectors, np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(covariance)[::-1], rtol=2e-3)
+
+
+def test_colour_pca_shifts_along_the_axis_of_the_data():
+    """Colours that vary along (1, 1, 0) only are shifted along it only."""
+    ramp = np.arange(0, 200, dtype=np.uint8)
+    X = np.stack([ramp, ramp, np.full_like(ramp, 7)], -1).reshape(2, 10, 10, 3)
+    sampler = FancyPCA(X).sampler
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        shift = sampler.shift(rng)
+        assert shift[0] == pytest.approx(shift[1])
+        assert shift[2] == pytest.approx(0, abs=1e-9)
+
+
+def test_colour_pca_from_statistics_reads_no_pixel():
+    covariance = np.diag([400.0, 100.0, 25.0])
+    pca = FancyPCA.from_statistics({"covariance": covariance.tolist(), "scale": 10.0})
+    np.testing.assert_allclose(pca.sampler.eig_vals, [4.0, 1.0, 0.25])
+    np.testing.assert_allclose(pca.sampler.eig_vecs, np.eye(3))
+
+
+def test_colour_pca_asks_for_a_scale_where_none_is_known():
+    with pytest.raises(ConfigError, match="no scale is known for uint16"):
+        FancyPCA(np.ones((1, 4, 4, 1), np.uint16))
