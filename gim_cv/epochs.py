@@ -1,13 +1,10 @@
 """The loop over epochs: one pass, what it improved, what follows from that."""
 
-# mypy: allow-subclassing-any
-
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 
@@ -18,32 +15,6 @@ from gim_cv.journal import Journal, Row
 from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
-
-
-class Pass(keras.utils.PyDataset):
-    """One epoch of batches, in its order and with its augmentation, whatever ran before.
-
-    Parameters
-    ----------
-    batches
-        Batches of one split.
-    epoch
-        Counted from 0.
-    workers
-        Threads that make batches.
-    """
-
-    def __init__(self, batches: Batches, epoch: int, workers: int) -> None:
-        super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=2 * workers + 2)
-        self.batches, self.epoch = batches, epoch
-
-    def __len__(self) -> int:
-        """Return the number of batches."""
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Return images and class ids of one batch."""
-        return self.batches.batch_at(self.epoch, index)
 
 
 @dataclass
@@ -97,9 +68,9 @@ class Training:
         RunError
             The loss is not a number any more.
         """
-        data = Pass(self.train, epoch, self.regime.workers)
+        self.train.epoch = epoch
         history = self.model.fit(
-            data,
+            self.train,
             initial_epoch=epoch,
             epochs=epoch + 1,
             shuffle=False,
@@ -120,8 +91,7 @@ class Training:
         """Return loss and metrics of the validation split, ``val_…``; empty without one."""
         if self.val is None:
             return {}
-        data = Pass(self.val, 0, self.regime.workers)
-        found = self.model.evaluate(data, return_dict=True, verbose=0)
+        found = self.model.evaluate(self.val, return_dict=True, verbose=0)
         return {f"val_{name}": float(value) for name, value in found.items()}
 
     def take(self, row: Row, progress: Progress) -> None:
@@ -163,9 +133,8 @@ class Training:
         progress.average.assign(self.model, images)
         row = {"epoch": float(epoch), **self.validate()}
         if self.val is None:
-            row["loss"] = self.model.evaluate(
-                Pass(self.train, epoch, self.regime.workers), return_dict=True, verbose=0
-            )["loss"]
+            self.train.epoch = epoch
+            row["loss"] = self.model.evaluate(self.train, return_dict=True, verbose=0)["loss"]
         progress.rows.append(row)
         self.keep_if_best(row, progress)
         return row

@@ -51,7 +51,8 @@ class Regime:
     class_weights
         None, ``"balanced"`` (n / (K n_k) over the train split), or one number per class.
     oversample
-        None, or the share of batches' patches that hold a building, by repeating such patches.
+        None, or the share of an epoch's patches that should hold a class beyond 0, reached by
+        repeating such patches.
     threshold
         Probability from which a pixel counts as positive in the metrics of the history.
     deterministic
@@ -87,8 +88,9 @@ class Regime:
     def __post_init__(self) -> None:
         """Raise ConfigError where a value is out of range."""
         at_least = {"epochs": 1, "batch": 1, "plateau_patience": 1, "swa_batches": 1}
+        at_least["workers"] = 1
         limits = dict.fromkeys(
-            ("weight_decay", "clipnorm", "warmup_epochs", "patience", "swa_start", "workers"), 0
+            ("weight_decay", "clipnorm", "warmup_epochs", "patience", "swa_start"), 0
         )
         for name, least in {**at_least, **limits}.items():
             if getattr(self, name) < least:

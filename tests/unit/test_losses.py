@@ -1,0 +1,168 @@
+"""Losses on a handful of pixels, worked by hand, and their names."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from autograd import gradient
+
+from gim_cv import losses
+from gim_cv.errors import ConfigError, DataError, UnknownError
+from gim_cv.losses import ALIASES, LOSSES, get_loss
+
+# Four valid pixels (two positive) and one that is ignored, whose prediction is as wrong as can be.
+IDS = np.array([1, 1, 0, 0, 255], "uint8").reshape(1, 1, 5, 1)
+P = np.array([0.9, 0.6, 0.2, 0.1, 1.0], "float32").reshape(1, 1, 5, 1)
+LOGS = [math.log(0.9), math.log(0.6), math.log(0.8), math.log(0.9)]
+
+
+def value(name: str, ids: np.ndarray = IDS, p: np.ndarray = P, **arguments: float) -> float:
+    return float(get_loss(name, arguments)(ids, p))
+
+
+def test_tversky_by_hand() -> None:
+    # TP = .9 + .6, FN = .1 + .4, FP = .2 + .1
+    assert value("tversky", smooth=0.0) == pytest.approx(1 - 1.5 / (1.5 + 0.7 * 0.5 + 0.3 * 0.3))
+    assert value("tversky", smooth=1.0) == pytest.approx(1 - 2.5 / (2.5 + 0.7 * 0.5 + 0.3 * 0.3))
+    assert value("dice", smooth=0.0) == pytest.approx(1 - 3.0 / (3.0 + 0.5 + 0.3))
+    assert value("jaccard", smooth=0.0) == pytest.approx(1 - 1.5 / (1.5 + 0.5 + 0.3))
+
+
+def test_tversky_alpha_weighs_misses() -> None:
+    missed = np.array([0.0, 1.0, 0.0, 0.0, 0.0], "float32").reshape(P.shape)
+    false = np.array([1.0, 1.0, 1.0, 0.0, 0.0], "float32").reshape(P.shape)
+    assert value("tversky", p=missed, smooth=0.0) == pytest.approx(1 - 1 / 1.7)
+    assert value("tversky", p=false, smooth=0.0) == pytest.approx(1 - 2 / 2.3)
+
+
+def test_focal_tversky_exponent_is_three_quarters() -> None:
+    plain = value("tversky", smooth=0.0)
+    assert value("focal_tversky", smooth=0.0) == pytest.approx(plain**0.75)
+    assert value("focal_tversky", smooth=0.0, gamma=1.0) == pytest.approx(plain)
+
+
+def test_cross_entropies_by_hand() -> None:
+    assert value("bce") == pytest.approx(-sum(LOGS) / 4, rel=1e-5)
+    expected = -(3 * (LOGS[0] + LOGS[1]) + LOGS[2] + LOGS[3]) / 4
+    assert value("wbce", pos_weight=3.0) == pytest.approx(expected, rel=1e-5)
+    assert value("categorical_crossentropy") == pytest.approx(value("bce"), rel=1e-5)
+    focal = -(
+        0.25 * (0.1**2 * LOGS[0] + 0.4**2 * LOGS[1]) + 0.75 * (0.2**2 * LOGS[2] + 0.1**2 * LOGS[3])
+    )
+    assert value("focal_crossentropy") == pytest.approx(focal / 4, rel=1e-5)
+
+
+def test_adaptive_weights_are_counted_in_the_batch() -> None:
+    ids = IDS.copy()
+    ids[0, 0, 1] = 0  # one positive, three negatives
+    logs = [math.log(0.9), math.log(0.4), math.log(0.8), math.log(0.9)]
+    expected = -(3 * logs[0] + sum(logs[1:])) / 4
+    assert value("wbce_adaptive", ids) == pytest.approx(expected, rel=1e-5)
+    expected = -(0.75 * logs[0] + 0.25 * sum(logs[1:])) / 4
+    assert value("bbce_adaptive", ids) == pytest.approx(expected, rel=1e-5)
+    expected = -(2 * logs[0] + sum(logs[1:])) / 4
+    assert value("wbce_adaptive", ids, max_weight=2.0) == pytest.approx(expected, rel=1e-5)
+
+
+def test_mixtures_are_sums() -> None:
+    assert value("bce_dice", dice_weight=0.5) == pytest.approx(
+        value("bce") + 0.5 * value("dice"), rel=1e-6
+    )
+    assert value("wbce_adaptive_dice", dice_weight=2.0) == pytest.approx(
+        value("wbce_adaptive") + 2.0 * value("dice"), rel=1e-6
+    )
+
+
+def test_three_classes_by_hand() -> None:
+    ids = np.array([0, 1, 1, 255], "uint8").reshape(1, 2, 2, 1)
+    p = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.5, 0.2], [0, 0, 1]], "float32")
+    p = p.reshape(1, 2, 2, 3)
+    logs = [math.log(0.7), math.log(0.8), math.log(0.5)]
+    assert value("categorical_crossentropy", ids, p) == pytest.approx(-sum(logs) / 3, rel=1e-5)
+    # n = 3, K = 3: weights 3 / (3 * 1) and 3 / (3 * 2)
+    expected = -(1.0 * logs[0] + 0.5 * (logs[1] + logs[2])) / 3
+    assert value("wbce_adaptive", ids, p) == pytest.approx(expected, rel=1e-5)
+    expected = -(2 / 3 * logs[0] + 1 / 3 * (logs[1] + logs[2])) / 3
+    assert value("bbce_adaptive", ids, p) == pytest.approx(expected, rel=1e-5)
+    # The mean over the classes present, 0 and 1: TP / (TP + (FN + FP) / 2)
+    dice = [0.7 / (0.7 + 0.5 * (0.3 + 0.4)), 1.3 / (1.3 + 0.5 * (0.7 + 0.2))]
+    assert value("dice", ids, p, smooth=0.0) == pytest.approx(1 - sum(dice) / 2, rel=1e-5)
+
+
+def test_class_weights() -> None:
+    loss = get_loss("bce", {"class_weights": [1.0, 3.0]})
+    assert float(loss(IDS, P)) == pytest.approx(value("wbce", pos_weight=3.0), rel=1e-6)
+    with pytest.raises(ConfigError, match="2 numbers"):
+        get_loss("bce", {"class_weights": [1.0, 2.0, 3.0]})(IDS, P)
+
+
+def test_names_arguments_and_aliases() -> None:
+    assert get_loss("tversky:alpha=.6, beta=.4").arguments["alpha"] == 0.6
+    assert get_loss("tversky:alpha=.6", {"alpha": 0.1, "beta": 0.2}).arguments["beta"] == 0.2
+    for alias, name in ALIASES.items():
+        assert get_loss(alias).name == name
+    assert losses.tversky_loss is losses.tversky
+    assert losses.dice_coeff_loss is losses.dice
+
+
+@pytest.mark.parametrize("spec", ["tverski", "tversky:gamma=1", ":alpha=1"])
+def test_unknown_names_are_errors(spec: str) -> None:
+    with pytest.raises(UnknownError, match="unknown"):
+        get_loss(spec)
+
+
+@pytest.mark.parametrize("spec", ["tversky:alpha", "tversky:alpha=x"])
+def test_unreadable_arguments_are_errors(spec: str) -> None:
+    with pytest.raises(ConfigError, match="key=number"):
+        get_loss(spec)
+
+
+def test_shapes_without_channel_are_errors() -> None:
+    with pytest.raises(DataError, match="B, h, w, 1"):
+        losses.bce(IDS[..., 0], P)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_config_round_trip_keeps_the_value(name: str) -> None:
+    loss = get_loss(name)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert type(again) is type(loss)
+    assert float(again(IDS, P)) == float(loss(IDS, P))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_half_precision_is_computed_in_float32(name: str, dtype: str) -> None:
+    half = keras.ops.cast(P, dtype)
+    loss = get_loss(name)(IDS, half)
+    assert keras.backend.standardize_dtype(loss.dtype) == "float32"
+    expected = value(
+        name, p=np.asarray(keras.ops.convert_to_numpy(keras.ops.cast(half, "float32")))
+    )
+    assert float(loss) == pytest.approx(expected, rel=1e-6)
+
+
+CASES = {
+    "empty": np.zeros((2, 3, 3, 1), "uint8"),
+    "full": np.ones((2, 3, 3, 1), "uint8"),
+    "ignored": np.full((2, 3, 3, 1), 255, "uint8"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_extremes_stay_finite(name: str, channels: int, case: str, level: float) -> None:
+    ids = CASES[case]
+    p = np.full((2, 3, 3, channels), level, "float32")
+    loss = get_loss(name)
+    slope = gradient(lambda x: loss(ids, x), p)
+    assert math.isfinite(float(loss(ids, p)))
+    assert np.isfinite(slope).all()
+    if case == "ignored":
+        assert float(loss(ids, p)) == float(loss(ids, 0.5 * p))
+        assert not slope.any()
