@@ -1,276 +1,295 @@
-"""Augmentation: the same geometry for image and mask, colours for the image alone.
+"""Random changes of patches for training. The only user of albumentations.
 
-Every augmenter is called with image (h, w, C) of any dtype, mask (h, w, 1) uint8 and a seed, and
-returns both with the same shapes and dtypes. Same arguments, same result, in any thread.
-What a warp opens at the border is 0 in the image and 255 (ignore) in the mask, as in the stores.
+Every augmenter is called as ``augmenter(image, mask, seed)`` and returns image and mask of the same
+shapes and types; equal seeds give equal results, in any thread. Geometry is the same for both; the
+image is mirrored into the borders that a warp opens, and the mask is 255 (ignore) there. Ground
+without an image (0 in all bands) stays 0, as the model will meet it.
 """
-
-# mypy: allow-subclassing-any
 
 from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
-
-import albumentations as A  # noqa: N812  its own documentation's name
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from gim_cv.colour import FancyPCA
+from gim_cv.datagen import get_aug_datagen
+from gim_cv.errors import ConfigError
 from gim_cv.patches import IGNORE
 
-__all__ = ["FancyPCA", "get_aug_datagen", "light_aug", "strong_aug"]
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at import otherwise
+import albumentations as A  # noqa: N812 - its own documentation's name
+import cv2
 
-Array = NDArray[Any]
+__all__ = ["Augmenter", "FancyPCA", "get_aug_datagen", "light_aug", "strong_aug"]
+
+WARPED = frozenset({"uint8", "uint16", "int16", "float32", "float64"})
+"""Types that OpenCV warps; others go through float64."""
+
 log = logging.getLogger(__name__)
-cv2.setNumThreads(0)  # callers run in threads of their own; OpenCV's on top are slower
+Array = NDArray[Any]
+_here = threading.local()
 
 
-class _ColourShift(A.ImageOnlyTransform):
-    """`FancyPCA` as a step of albumentations."""
+class Kind(NamedTuple):
+    """What a list of transforms depends on."""
 
-    def __init__(self, pca: FancyPCA) -> None:
-        super().__init__(p=pca.p)
-        self.sampler = pca.sampler
+    bands: int
+    dtype: str
+    square: bool
 
-    def get_params(self) -> dict[str, Any]:
-        """Return the shift of one patch."""
-        return {"shift": self.sampler.shift(self.random_generator)}
-
-    def apply(self, img: Array, shift: Array, **_params: Any) -> Array:
-        """Return the image, bytes or 0–1 floats, with `shift` added to every pixel."""
-        top = 255.0 if img.dtype == np.uint8 else 1.0
-        # One table look-up for each band of bytes, one pass for floats.
-        if img.dtype == np.uint8:
-            levels = np.arange(256)[:, None] + shift * top
-            table = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-            return np.stack([table[img[..., b], b] for b in range(img.shape[-1])], axis=-1)
-        return np.asarray(np.clip(img + shift.astype(np.float32), 0, 1))
+    @property
+    def rgb(self) -> bool:
+        """Whether operations on 8-bit red, green and blue apply."""
+        return self.bands == 3 and self.dtype == "uint8"
 
 
-@dataclass
-class StrongAug:
-    """The full list of augmentations; see `strong_aug`."""
+Build = Callable[[Kind], Sequence[Any]]
 
+
+@dataclass(frozen=True)
+class Augmenter:
+    """Geometry, then colour PCA, then light and texture, together with probability `p`.
+
+    Parameters
+    ----------
+    geometry, photometry
+        Functions of the patch's `Kind` that list albumentations transforms.
+    p
+        Probability that a patch is changed at all.
+    fancy_pca
+        Colour PCA with its own probability; None: none.
+    """
+
+    geometry: Build
+    photometry: Build
     p: float
-    fancy_pca: FancyPCA | None
-    _own: threading.local = field(default_factory=threading.local, repr=False, compare=False)
+    fancy_pca: FancyPCA | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ConfigError("p of an augmentation", expected="0 to 1", found=self.p)
 
     def __call__(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
-        """Return image and mask, changed in a way that depends on `seed` alone."""
-        unit, restore = _to_unit(image)
-        steps = self._steps(unit.shape[-1], unit.dtype == np.uint8)
-        steps.set_random_seed(seed)
-        done = steps(image=unit, mask=mask)
-        return restore(done["image"]), done["mask"]
+        """Return image and mask, changed as `seed` says.
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return StrongAug, (self.p, self.fancy_pca)
+        Parameters
+        ----------
+        image
+            (row, col, band), any integer or float type.
+        mask
+            (row, col, label) uint8; where it is 255, pixels have no say in the range of the image.
+        seed
+            Not negative.
+        """
+        rng = np.random.default_rng(seed)
+        if rng.random() >= self.p:
+            return image, mask
+        seeds = rng.integers(2**32, size=3).tolist()
+        image, mask = self._warp(image, mask, seeds[0])
+        blank = np.asarray(~image.any(axis=-1))
+        if self.fancy_pca is not None:
+            image, mask = self.fancy_pca(image, mask, seeds[1])
+        image = self._shade(image, mask, seeds[2])
+        if blank.any():
+            image = np.where(blank[..., None], image.dtype.type(0), image)
+        return image, mask
 
-    def _steps(self, bands: int, is_bytes: bool) -> A.Compose:  # noqa: FBT001
-        """Return this thread's transforms: they hold a random state, so threads share none."""
-        known: dict[Any, A.Compose] = self._own.__dict__
-        if (bands, is_bytes) not in known:
-            known[bands, is_bytes] = _strong_steps(self.p, self.fancy_pca, bands, is_bytes)
-        return known[bands, is_bytes]
+    def _warp(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
+        run = _composed(self.geometry, _kind(image))
+        wide = image if image.dtype.name in WARPED else image.astype(np.float64)
+        found = run(seed, image=wide, mask=mask[..., 0])
+        return _back(found["image"], image.dtype), found["mask"][..., None]
 
-
-def _strong_steps(
-    p: float,
-    pca: FancyPCA | None,
-    bands: int,
-    is_bytes: bool,  # noqa: FBT001
-) -> A.Compose:
-    opened: dict[str, Any] = {
-        "border_mode": cv2.BORDER_CONSTANT,
-        "fill": 0,
-        "fill_mask": IGNORE,
-        "interpolation": cv2.INTER_LINEAR,
-    }
-    shifts = {"translate_percent": (-0.1, 0.1), "shear": (-10, 10)}
-    small = {"translate_percent": (-0.0625, 0.0625), "scale": (0.9, 1.1), "rotate": (-45, 45)}
-    kernel = 15 if is_bytes else 15 / 255
-    rgb = bands == 3
-    steps = [
-        A.RandomRotate90(p=1.0),
-        A.HorizontalFlip(p=0.5),
-        *([_ColourShift(pca)] if pca is not None and len(pca.sampler.eig_vals) == bands else []),
-        *([A.RGBShift(kernel, kernel, kernel, p=0.4)] if rgb else []),
-        A.Affine(**shifts, **opened, p=0.01),
-        A.GaussNoise(std_range=(0.01, 0.05), p=0.2),
-        A.OneOf(
-            [A.MotionBlur(blur_limit=3), A.MedianBlur(blur_limit=3), A.Blur(blur_limit=3)], p=0.02
-        ),
-        A.Affine(**small, **opened, p=0.2),
-        A.GridDistortion(distort_limit=(-0.1, 0.1), **opened, p=0.02),
-        A.Sharpen(p=0.2),
-        _contrast(bands, is_bytes),
-        A.RandomBrightnessContrast(brightness_limit=(-0.2, 0.2), contrast_limit=0, p=0.3),
-        *([A.HueSaturationValue(10, 15, 10, p=0.05)] if rgb else []),
-        A.RandomGamma(gamma_limit=(90, 110), p=0.1),
-    ]
-    if not rgb:
-        _say_once(f"{bands} bands: RGB shift, hue and saturation are left out of strong_aug")
-    return A.Compose([A.Compose(steps, p=p)])
+    def _shade(self, image: Array, mask: Array, seed: int) -> Array:
+        run = _composed(self.photometry, _kind(image))
+        if image.dtype == np.uint8:
+            return np.asarray(run(seed, image=image)["image"])
+        seen = image[mask[..., 0] != IGNORE]
+        low, high = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+        if not high > low:
+            return image
+        unit = ((image - low) / (high - low)).clip(0, 1).astype(np.float32)
+        changed = run(seed, image=unit)["image"].astype(np.float64) * (high - low) + low
+        return _back(changed, image.dtype)
 
 
-def _contrast(bands: int, is_bytes: bool) -> A.BasicTransform:  # noqa: FBT001
-    plain = A.RandomBrightnessContrast(brightness_limit=0, contrast_limit=(-0.2, 0.2), p=1.0)
-    if is_bytes and bands in {1, 3}:
-        return A.OneOf([A.CLAHE(clip_limit=2.0), plain], p=0.4)
-    return A.OneOf([plain], p=0.4)
+def strong_aug(p: float = 0.8, fancy_pca: FancyPCA | None = None) -> Augmenter:
+    """Return the old project's list of augmentations, with its probabilities.
 
-
-@cache
-def _say_once(text: str) -> None:
-    log.info(text)
-
-
-def _to_unit(image: Array) -> tuple[Array, Callable[[Array], Array]]:
-    """Return bytes as they are and others as float32 in 0–1, with the function that undoes it."""
-    if image.dtype == np.uint8:
-        return image, lambda changed: changed
-    low = min(0.0, float(image.min()))
-    span = (float(image.max()) - low) or 1.0
-
-    def restore(changed: Array) -> Array:
-        values = changed.astype(np.float64) * span + low
-        if image.dtype.kind in "iu":
-            values = np.rint(values)
-        return values.astype(image.dtype)
-
-    return ((image.astype(np.float64) - low) / span).astype(np.float32), restore
-
-
-def strong_aug(p: float = 0.8, fancy_pca: FancyPCA | None = None) -> StrongAug:
-    """Return the seed's full list of augmentations, for any band count and dtype.
-
-    A quarter turn, flips, colour PCA, RGB shift, affine and shift-scale-rotate, noise, blur, a
-    local warp, sharpening, CLAHE or contrast, brightness, hue and saturation, gamma: each with its
-    own probability, the whole with `p`. What only RGB has is left out for other band counts, CLAHE
-    for images that are not bytes. Strengths are shares of 255, or of the patch's range.
+    Quarter turns and flips always or often; affine, shift-scale-rotate and local warps rarely;
+    colour PCA with its own probability; band shifts, noise, blur, sharpening, local or global
+    contrast, brightness, hue and gamma. What needs 8-bit RGB is left out for other images, which is
+    logged once; there, light and texture work on the range of the patch's labelled pixels.
 
     Parameters
     ----------
     p
         Probability that a patch is changed at all.
     fancy_pca
-        Colour PCA of the training data, or None.
+        From the training images; None: no colour PCA.
 
-    Examples
-    --------
-    >>> image, mask = np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 1), np.uint8)
-    >>> changed, same_geometry = strong_aug(p=1.0)(image, mask, 7)
-    >>> changed.shape, same_geometry.dtype
-    ((32, 32, 3), dtype('uint8'))
+    Raises
+    ------
+    ConfigError
+        If `p` is not within 0–1.
     """
-    return StrongAug(p, fancy_pca)
+    return Augmenter(_strong_geometry, _strong_photometry, p, fancy_pca=fancy_pca)
 
 
-@dataclass(frozen=True)
-class LightAug:
-    """Flips, quarter turns, mild brightness and contrast; see `light_aug`."""
-
-    p: float
-    contrast: float = 0.2
-    brightness: float = 0.1
-
-    def __call__(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
-        """Return image and mask, changed in a way that depends on `seed` alone."""
-        rng = np.random.default_rng(seed)
-        if rng.random() >= self.p:
-            return image, mask
-        turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-        image, mask = (_turned(array, turns, flip) for array in (image, mask))
-        gain = 1 + rng.uniform(-self.contrast, self.contrast)
-        shift = rng.uniform(-self.brightness, self.brightness)
-        return _relit(image, gain, shift), np.ascontiguousarray(mask)
-
-
-def _turned(array: Array, turns: int, flip: bool) -> Array:  # noqa: FBT001
-    array = np.rot90(array, turns)
-    return array[:, ::-1] if flip else array
-
-
-def _relit(image: Array, gain: float, shift: float) -> Array:
-    """Return gain · image + shift · range, within the range; black (no image) stays black."""
-    if image.dtype == np.uint8:
-        table = np.clip(np.rint(np.arange(256) * gain + 255 * shift), 1, 255).astype(np.uint8)
-        bright = table[image]
-    else:
-        low, top = min(0.0, float(image.min())), float(image.max())
-        values = image.astype(np.float64) * gain + (top - low) * shift
-        values = np.rint(values) if image.dtype.kind in "iu" else values
-        bright = np.clip(values, low, top).astype(image.dtype)
-    bright[~image.any(axis=-1)] = 0
-    return np.ascontiguousarray(bright)
-
-
-def light_aug(p: float) -> LightAug:
-    """Return flips and quarter turns with mild brightness (±10 %) and contrast (±20 %).
+def light_aug(p: float) -> Augmenter:
+    """Return flips and quarter turns with mild brightness and contrast, for any bands and type.
 
     Parameters
     ----------
     p
         Probability that a patch is changed at all.
+
+    Raises
+    ------
+    ConfigError
+        If `p` is not within 0–1.
     """
-    return LightAug(p)
+    return Augmenter(_light_geometry, _light_photometry, p)
 
 
-@dataclass(frozen=True)
-class FlipShift:
-    """Flips and shifts; see `get_aug_datagen`."""
-
-    horizontal_flip: bool
-    vertical_flip: bool
-    width_shift_range: float
-    height_shift_range: float
-
-    def __call__(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
-        """Return image and mask, moved in a way that depends on `seed` alone."""
-        rng = np.random.default_rng(seed)
-        flips = rng.random(2) < 0.5
-        reach = np.array([self.height_shift_range, self.width_shift_range]) * image.shape[:2]
-        rows, cols = np.rint(rng.uniform(-reach, reach)).astype(int).tolist()
-        moved = []
-        for array, fill in ((image, 0), (mask, IGNORE)):
-            part = array[:, ::-1] if flips[0] and self.horizontal_flip else array
-            part = part[::-1] if flips[1] and self.vertical_flip else part
-            moved.append(_shifted(part, rows, cols, fill))
-        return moved[0], moved[1]
+# --- lists of transforms ----------------------------------------------------------------------
 
 
-def _shifted(array: Array, rows: int, cols: int, fill: int) -> Array:
-    """Return `array` moved down and right, `fill` where nothing moved to."""
-    out = np.full(array.shape, fill, array.dtype)
-    height, width = array.shape[:2]
-    top, left = max(rows, 0), max(cols, 0)
-    source = array[max(-rows, 0) : height - top, max(-cols, 0) : width - left]
-    out[top : top + source.shape[0], left : left + source.shape[1]] = source
-    return out
+class _OpenBorder:
+    """Mixin: the mask is not mirrored into the border that a warp opens, it is filled."""
+
+    border_mode: int
+
+    def apply_to_mask(self, mask: Array, *args: Any, **params: Any) -> Array:
+        kept, self.border_mode = self.border_mode, cv2.BORDER_CONSTANT
+        try:
+            return np.asarray(super().apply_to_mask(mask, *args, **params))  # type: ignore[misc]
+        finally:
+            self.border_mode = kept
 
 
-def get_aug_datagen(
-    horizontal_flip: bool = True,  # noqa: FBT001, FBT002  the seed's signature
-    vertical_flip: bool = True,  # noqa: FBT001, FBT002
-    width_shift_range: float = 0.0,
-    height_shift_range: float = 0.0,
-) -> FlipShift:
-    """Return the basic augmentation: flips and shifts, the same for image and mask.
+class _Affine(_OpenBorder, A.Affine):  # type: ignore[misc]
+    pass
 
-    Parameters
-    ----------
-    horizontal_flip, vertical_flip
-        Whether to flip left-right and upside-down, each with probability ½.
-    width_shift_range, height_shift_range
-        Largest shift, as a share of the patch.
+
+class _GridDistortion(_OpenBorder, A.GridDistortion):  # type: ignore[misc]
+    pass
+
+
+class _ElasticTransform(_OpenBorder, A.ElasticTransform):  # type: ignore[misc]
+    pass
+
+
+BORDER: dict[str, Any] = {"border_mode": cv2.BORDER_REFLECT_101, "fill_mask": IGNORE}
+
+
+def _turns(kind: Kind) -> list[Any]:
+    """List the symmetries that keep the shape: all eight of a square, four of a rectangle."""
+    if kind.square:
+        return [A.RandomRotate90(p=1.0), A.HorizontalFlip(p=0.5)]
+    return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
+
+
+def _strong_geometry(kind: Kind) -> list[Any]:
+    tenth = (-0.1, 0.1)
+    warps = [_GridDistortion(p=1, **BORDER), _ElasticTransform(p=1, approximate=True, **BORDER)]
+    return [
+        *_turns(kind),
+        _Affine(translate_percent=tenth, shear=(-10, 10), p=0.01, **BORDER),
+        _Affine(
+            translate_percent=(-0.0625, 0.0625), scale=(0.9, 1.1), rotate=(-45, 45), p=0.2, **BORDER
+        ),
+        A.OneOf(warps, p=0.02),
+    ]
+
+
+def _strong_photometry(kind: Kind) -> list[Any]:
+    std = {"std_range": (0.0125, 0.028), "p": 1}
+    contrast = A.RandomBrightnessContrast(brightness_limit=0, contrast_limit=0.2, p=1)
+    steps = [
+        A.OneOf([A.GaussNoise(**std), A.GaussNoise(per_channel=False, **std)], p=0.2),
+        A.OneOf([A.MotionBlur(p=0.2), A.MedianBlur(3, p=0.1), A.Blur(3, p=0.1)], p=0.02),
+        A.Sharpen(p=0.2),
+        A.OneOf([contrast, A.CLAHE(clip_limit=2, p=1)] if kind.rgb else [contrast], p=0.4),
+        A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0, p=0.3),
+        A.RandomGamma(gamma_limit=(90, 110), p=0.1),
+    ]
+    if not kind.rgb:
+        _say_skipped(kind.bands, kind.dtype)
+        return steps
+    hue = A.HueSaturationValue(10, 10, 10, p=0.05)
+    return [A.RGBShift(15, 15, 15, p=0.4), *steps[:-1], hue, steps[-1]]
+
+
+@cache
+def _say_skipped(bands: int, dtype: str) -> None:
+    log.warning(
+        "strong_aug leaves out RGBShift, CLAHE and HueSaturationValue: %d bands of %s are not "
+        "8-bit RGB",
+        bands,
+        dtype,
+    )
+
+
+def _light_geometry(kind: Kind) -> list[Any]:
+    return _turns(kind)
+
+
+def _light_photometry(_kind: Kind) -> list[Any]:
+    return [A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.15, p=0.5)]
+
+
+# --- running them -----------------------------------------------------------------------------
+
+
+class _Run:
+    """A composition with one pair of generators, which every call seeds anew.
+
+    Albumentations gives each transform a generator of its own with the same seed, so that all their
+    first draws are equal and an operation with p = 0.2 comes only where those with 0.3 come.
     """
-    return FlipShift(horizontal_flip, vertical_flip, width_shift_range, height_shift_range)
+
+    def __init__(self, steps: Sequence[Any]) -> None:
+        cv2.setNumThreads(0)  # its threads fight ours and slow them down
+        self.rng = np.random.Generator(np.random.PCG64(0))
+        self.draws = random.Random(0)
+        self.compose = A.Compose(list(steps))
+        self.compose.set_random_state(self.rng, self.draws)
+
+    def __call__(self, seed: int, **arrays: Array) -> dict[str, Array]:
+        self.rng.bit_generator.state = np.random.PCG64(seed).state
+        self.draws.seed(seed)
+        found: dict[str, Array] = self.compose(**arrays)
+        return found
+
+
+def _composed(build: Build, kind: Kind) -> _Run:
+    """Return this thread's composition: one shared by threads would mix up their draws."""
+    key = (build, kind)
+    runs: dict[Any, _Run] = _here.__dict__.setdefault("runs", {})
+    if key not in runs:
+        runs[key] = _Run(build(kind))
+    return runs[key]
+
+
+def _kind(image: Array) -> Kind:
+    return Kind(image.shape[-1], image.dtype.name, image.shape[0] == image.shape[1])
+
+
+def _back(image: Array, dtype: np.dtype[Any]) -> Array:
+    """Return `image` in the type `dtype`, rounded and kept in its range if that holds integers."""
+    if image.dtype == dtype:
+        return image
+    if dtype.kind in "iu":
+        range_ = np.iinfo(dtype)
+        image = np.rint(image).clip(range_.min, range_.max)
+    return image.astype(dtype)

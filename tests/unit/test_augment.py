@@ -1,6 +1,7 @@
 """Augmenters: image and mask move together, seeds decide, any bands and dtype."""
 
 import pickle
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
@@ -29,7 +30,8 @@ def pca(bands=3):
 
 
 AUGMENTERS = {
-    "strong": strong_aug(p=1.0, fancy_pca=pca()),
+    "strong": strong_aug(p=1.0),
+    "colour": strong_aug(p=1.0, fancy_pca=pca()),
     "light": light_aug(p=1.0),
     "flips": get_aug_datagen(width_shift_range=0.2, height_shift_range=0.1),
 }
@@ -39,6 +41,10 @@ AUGMENTERS = {
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_shape_type_and_classes_are_kept_for_any_kind_of_image(name, dtype, bands):
     image, mask = patch(dtype, bands)
+    if name == "colour" and bands != 3:
+        with pytest.raises(ConfigError, match="expected 3 bands"):
+            AUGMENTERS[name](image, mask, 0)
+        return
     for seed in range(20):
         x, y = AUGMENTERS[name](image, mask, seed)
         assert (x.shape, x.dtype, y.shape, y.dtype) == (
@@ -61,12 +67,77 @@ def test_the_image_moves_with_its_mask(name):
         assert ((grey > middle) == inside)[known].mean() > 0.75  # noise and blur
 
 
-def test_what_a_shift_opens_is_ignored_and_black():
-    image, mask = patch()
-    augment = get_aug_datagen(False, False, 0.3, 0.3)
-    opened = [augment(image, mask, seed) for seed in range(10)]
-    assert any((y == 255).any() for _, y in opened)
-    assert all((x[y[..., 0] == 255] == 0).all() for x, y in opened)
+def test_what_a_shift_opens_is_mirrored_and_ignored():
+    image = np.arange(1, 17, dtype=np.uint8).reshape(4, 4, 1)
+    mask = np.ones((4, 4, 1), np.uint8)
+    augment = get_aug_datagen(horizontal_flip=False, vertical_flip=False, width_shift_range=0.5)
+    found = {}
+    for seed in range(30):
+        x, y = augment(image, mask, seed)
+        found[int((y[0, :, 0] == 255).sum()) * (-1 if y[0, 0, 0] != 255 else 1)] = x[0, :, 0]
+    assert found[0].tolist() == [1, 2, 3, 4]
+    assert found[2].tolist() == [2, 1, 1, 2]
+    assert found[-1].tolist() == [2, 3, 4, 4]
+
+
+def test_what_a_warp_opens_is_mirrored_and_ignored():
+    """A fifth of the patches is turned by up to 45°, which opens corners."""
+    image, mask = np.full((64, 64, 3), 200, np.uint8), np.ones((64, 64, 1), np.uint8)
+    opened = 0
+    for seed in range(100):
+        x, y = strong_aug(p=1.0)._warp(image, mask, seed)
+        opened += bool((y == 255).any())
+        assert set(np.unique(y)) <= {1, 255}
+        assert x.min() == x.max() == 200
+    assert 10 < opened < 35
+
+
+def test_operations_are_drawn_independently():
+    """The eight symmetries of a square come equally often."""
+    image = np.array([[60, 100], [140, 180]], np.uint8)[..., None]
+    seen = Counter()
+    for seed in range(400):
+        x, _ = light_aug(p=1.0)(image, np.zeros((2, 2, 1), np.uint8), seed)
+        seen[tuple(np.argsort(x.ravel()).tolist())] += 1
+    assert len(seen) == 8
+    assert all(25 < count < 80 for count in seen.values())
+
+
+def test_arrays_given_are_not_changed():
+    for dtype, bands in KINDS:
+        image, mask = patch(dtype, bands)
+        kept = image.copy(), mask.copy()
+        image.flags.writeable = mask.flags.writeable = False
+        for seed in range(20):
+            for name in ("strong", "light", "flips"):
+                AUGMENTERS[name](image, mask, seed)
+        assert np.array_equal(image, kept[0])
+        assert np.array_equal(mask, kept[1])
+
+
+def test_rectangles_keep_their_shape():
+    image, mask = np.ones((16, 24, 3), np.uint8), np.ones((16, 24, 1), np.uint8)
+    for seed in range(20):
+        for augment in AUGMENTERS.values():
+            x, y = augment(image, mask, seed)
+            assert (x.shape, y.shape) == (image.shape, mask.shape)
+
+
+def test_what_needs_rgb_is_left_out_and_said_once(caplog):
+    image, mask = patch("uint16", 5)
+    for seed in range(3):
+        strong_aug(p=1.0)(image, mask, seed)
+    assert [r for r in caplog.messages if "5 bands of uint16" in r] == caplog.messages[:1]
+
+
+def test_large_integers_and_64_bit_floats_are_warped_without_loss():
+    for dtype in ("int32", "uint32", "float64"):
+        image, mask = (np.arange(64 * 64 * 2).reshape(64, 64, 2) * 1000).astype(dtype), patch()[1]
+        big = np.pad(mask, ((0, 16), (0, 16), (0, 0)))
+        for seed in range(10):
+            x, _ = light_aug(p=1.0)(image, big, seed)
+            assert x.dtype == dtype
+            assert x.max() <= image.max()
 
 
 @pytest.mark.parametrize("name", AUGMENTERS)
@@ -92,12 +163,14 @@ def test_probability_zero_changes_nothing():
         assert np.array_equal(y, mask)
 
 
-def test_black_ground_stays_black_under_light():
-    image, mask = patch()
-    image[:5] = 0
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_ground_without_an_image_stays_black(dtype):
+    image, mask = patch(dtype)
+    image[:5], mask[:5] = 0, 255
     for seed in range(10):
-        x, _ = light_aug(1.0)(image, mask, seed)
-        assert (~x.any(axis=-1)).sum() == 5 * image.shape[1]
+        x, y = light_aug(1.0)(image, mask, seed)
+        assert not x[y[..., 0] == 255].any()
+        assert (y == 255).sum() == 5 * image.shape[1]
 
 
 def test_colour_pca_equals_a_dense_eigendecomposition():
@@ -129,6 +202,35 @@ def test_colour_pca_from_statistics_reads_no_pixel():
     pca = FancyPCA.from_statistics({"covariance": covariance.tolist(), "scale": 10.0})
     np.testing.assert_allclose(pca.sampler.eig_vals, [4.0, 1.0, 0.25])
     np.testing.assert_allclose(pca.sampler.eig_vecs, np.eye(3))
+
+
+def test_colour_pca_shifts_every_pixel_alike_and_stays_in_range():
+    image, mask = patch()
+    pca = FancyPCA.from_statistics({"covariance": np.diag([9e3] * 3).tolist(), "scale": 255.0})
+    x, y = pca(image, mask, 4)
+    shift = x.astype(int) - image
+    kept = (x > 0).all(axis=-1) & (x < 255).all(axis=-1)
+    assert len(np.unique(shift[kept].reshape(-1, 3), axis=0)) == 1
+    assert np.array_equal(y, mask)
+    wide, _ = pca(image.astype(np.float64), mask, 4)
+    assert np.array_equal(np.rint(wide).clip(0, 255), x)
+
+
+def test_colour_pca_has_its_own_probability():
+    image, mask = patch()
+    data = np.random.default_rng(0).integers(0, 256, (4, 8, 8, 3)).astype(np.uint8)
+    half = FancyPCA(data, alpha_std=1.0, p=0.5)
+    changed = sum(not np.array_equal(half(image, mask, seed)[0], image) for seed in range(200))
+    assert 70 < changed < 130
+
+
+def test_options_out_of_range_are_refused():
+    with pytest.raises(ConfigError, match="p of an augmentation"):
+        light_aug(1.5)
+    with pytest.raises(ConfigError, match="FancyPCA"):
+        FancyPCA(np.ones((1, 4, 4, 1), np.uint8), alpha_std=-1)
+    with pytest.raises(ConfigError, match="width_shift_range"):
+        get_aug_datagen(width_shift_range=1.0)
 
 
 def test_colour_pca_asks_for_a_scale_where_none_is_known():
