@@ -10,6 +10,9 @@ import os
 import sys
 from pathlib import Path
 
+# TensorFlow reads it at its import: errors only, no notes about the machine.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 if importlib.util.find_spec("zarr") is None:
     for folder in (Path.cwd(), *Path.cwd().parents):
         interpreter = folder / ".venv" / "bin" / "python"
