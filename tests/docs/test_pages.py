@@ -13,6 +13,7 @@ from imports import ROOT
 from projects import environment
 
 from gim_cv.catalog import DatasetSpec, Pair, Source
+from gim_cv.config import Params
 
 sys.path.insert(0, str(ROOT))
 from docs.build import PAGES
@@ -49,8 +50,14 @@ def test_generated_pages_are_current(name):
 
 
 @pytest.mark.parametrize("text", blocks("yaml"))
-def test_yaml_is_a_valid_part_of_the_catalog(text):
+def test_yaml_is_a_valid_part_of_the_catalog_or_of_the_parameters(text):
     data = yaml.safe_load(text)
+    if not data.keys() & {"sources", "pairs"}:
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        for key, values in data.items():
+            params[key] = params[key] | values if isinstance(values, dict) else values
+        Params(**params)
+        return
     assert data.keys() <= {"sources", "pairs", "datasets"}
     for name, row in data.get("pairs", {}).items():
         Pair(name=name, **row)
