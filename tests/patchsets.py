@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
+import pytest
 import xarray as xr
+
+from gim_cv import feed, schema
 
 
 def patch_set(
@@ -81,3 +86,34 @@ def patch_set(
             "pairs": {name: pair_attrs},
         },
     )
+
+
+@contextmanager
+def small_layout(patch_bytes: int, *, block: int = 4, shard: int = 16, window: int = 8):
+    """Make blocks, shards and windows of so many patches, for images of so many bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "BLOCK_BYTES", block * patch_bytes)
+        patch.setattr(schema, "SHARD_BYTES", shard * patch_bytes)
+        # A window counts masks too.
+        patch.setattr(feed, "WINDOW_BYTES", window * 2 * patch_bytes)
+        yield
+
+
+def same(found: xr.Dataset, wanted: xr.Dataset) -> bool:
+    """Return whether two patch datasets have equal values and types, whatever their attributes."""
+    found, wanted = found.compute(), wanted.compute()
+    kinds = all(found[name].dtype == wanted[name].dtype for name in wanted.variables)
+    return kinds and found.equals(wanted)
+
+
+def watermarks(patches: xr.Dataset) -> list[int]:
+    """Return the number that each patch carries in its first two pixels."""
+    corner = patches["image"].to_numpy()[:, 0, :2, 0].astype(int)
+    return (corner[:, 0] + 251 * corner[:, 1]).tolist()
+
+
+def follows(patches: xr.Dataset) -> bool:
+    """Return whether every labelled pixel of every mask is the function of its image it was."""
+    image, mask = patches["image"].to_numpy(), patches["mask"].to_numpy()
+    wanted = image[..., :1].astype(np.int64) % patches.sizes["class"]
+    return bool(((mask == wanted) | (mask == 255)).all())
