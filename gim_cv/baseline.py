@@ -72,7 +72,7 @@ class ColourCube:
         """Return ``(n,)`` the cell of each ``(n, C)`` row of band values."""
         share = ((rows - self.mean) @ self.axes - self.low) / (self.high - self.low)
         index = np.clip(share * self.steps, 0, self.steps - 1).astype(np.int64)
-        return np.ravel_multi_index(tuple(index.T), (self.steps,) * index.shape[1])
+        return np.asarray(np.ravel_multi_index(tuple(index.T), (self.steps,) * index.shape[1]))
 
     def positions(self, cells: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return ``(n, D)`` places of cells along the axes."""

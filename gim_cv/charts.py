@@ -28,6 +28,16 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Point:
+    """One named place in data units."""
+
+    name: str
+    x: float
+    y: float
+    style: int = 1
+
+
+@dataclass(frozen=True)
 class Dot:
     """One row of a dot chart: a value from 0 to 1, with an interval where there is one."""
 
@@ -57,9 +67,9 @@ class Axis:
 
 
 def line_chart(
-    series: Sequence[Series], x: Axis, y: Axis, *, point: tuple[float, float] | None = None
+    series: Sequence[Series], x: Axis, y: Axis, *, points: Sequence[Point] = ()
 ) -> Markup:
-    """Return a chart of lines, each named at its end; `point` marks one place.
+    """Return a chart of lines, each named at its end, and of single named points.
 
     Parameters
     ----------
@@ -67,14 +77,19 @@ def line_chart(
         Lines; values that are not finite interrupt them.
     x, y
         The axes.
-    point
-        A marked place in data units, such as the chosen threshold.
+    points
+        Marked places, such as the chosen threshold.
     """
     plane = _Plane(x, y)
     parts = [*plane.frame(), *_lines(series, plane)]
-    if point is not None:
+    for point in points:
+        at = plane.x(point.x), plane.y(point.y)
         parts.append(
-            f'<circle class="point" cx="{plane.x(point[0])}" cy="{plane.y(point[1])}" r="4.5"/>'
+            f'<circle class="point series-{point.style}" cx="{at[0]}" cy="{at[1]}" r="5"/>'
+        )
+        parts.append(
+            f'<text class="name series-{point.style}" x="{float(at[0]) - 10:.1f}" '
+            f'y="{float(at[1]) + 4:.1f}" text-anchor="end">{escape(point.name)}</text>'
         )
     title = f"{y.title} by {x.title}: {', '.join(line.name for line in series)}"
     return _svg(parts, WIDTH, HEIGHT, title)

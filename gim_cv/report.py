@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 import numpy as np
 import xarray as xr
+from markupsafe import Markup
 from PIL import Image as Png
 
 from gim_cv.errors import MissingError
@@ -152,5 +153,5 @@ def render(template: str, context: dict[str, Any]) -> str:
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    css = environment.get_template("page.css").render()
+    css = Markup(environment.get_template("page.css").render())  # noqa: S704  (packaged)
     return environment.get_template(template).render(css=css, **context) + "\n"

@@ -38,8 +38,9 @@ def read_run(folder: str | Path) -> Row:
     Returns
     -------
     dict
-        Every entry of ``run.yml``; ``lowest_val_loss`` and ``lowest_loss`` as floats, NaN where
-        there was no such loss; ``run_dir`` and ``X0_train … y0_val`` as absolute paths.
+        Every entry of ``run.yml``, its loss as ``loss_fn`` too; ``lowest_val_loss`` and
+        ``lowest_loss`` as floats, NaN where there was no such loss; ``run_dir`` and
+        ``X0_train … y0_val`` as absolute paths.
 
     Raises
     ------
@@ -65,7 +66,7 @@ def parse_run(run_text: str, history_text: str, *, path: str | Path) -> Row:
         raise DataError("no mapping", path=f"{path}/{RUN_FILE}", found=type(run).__name__)
     history = parse_history(history_text, path=path)
     lowest = {name: _lowest(history, column) for name, column in LOSSES.items()}
-    return {**run, **lowest, "epochs_run": len(history)}
+    return {**run, "loss_fn": run.get("loss"), **lowest, "epochs_run": len(history)}
 
 
 def parse_history(text: str, *, path: str | Path) -> list[dict[str, float]]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gim_cv.charts import Axis, Dot, Series, dot_chart, line_chart
+from gim_cv.charts import Axis, Dot, Point, Series, dot_chart, line_chart
 from gim_cv.curves import threshold_of
 from gim_cv.intervals import Interval, interval, read_counts
 from gim_cv.patches import SPLITS
@@ -20,7 +20,6 @@ from gim_cv.runs import HISTORY_FILE, RUN_FILE
 from gim_cv.schema import pair_names
 
 SEED = 0
-UNIT = Axis("", 0, 1)
 NAMES = {"colour": "colour alone", "all_foreground": "all foreground", "majority": "majority class"}
 NOT_PARAMETERS = {"run_dir", "X0_train", "y0_train", "X0_val", "y0_val"}
 
@@ -69,8 +68,12 @@ def score_rows(
         bar = bars[split]
         low, high = (bar.low, bar.high) if bar else (None, None)
         rows.append(Dot(f"model, {split}", found["splits"][split]["iou"], low, high, style))
-    for name, by_split in found["baselines"].items():
-        rows.append(Dot(f"{NAMES[name]}, {shown}", by_split[shown]["iou"], style=4))
+    baselines = found["baselines"]
+    rows += [
+        Dot(f"{label}, {shown}", baselines[name][shown]["iou"], style=4)
+        for name, label in NAMES.items()
+        if name in baselines
+    ]
     return rows
 
 
@@ -104,15 +107,17 @@ def _history_chart(history: Sequence[Mapping[str, float]], name: str) -> str:
 
 def _precision_recall_chart(found: Mapping[str, Any], shown: str) -> str:
     rows = found["splits"][shown]["precision_recall"]
-    series = [Series("model", [(row["recall"], row["precision"]) for row in rows], 1)]
-    colour = found["baselines"]["colour"][shown]
-    part = found["splits"][shown]
-    known = None not in (part["recall"], part["precision"])
-    point = (part["recall"], part["precision"]) if known else None
-    if None not in (colour["recall"], colour["precision"]):
-        at = (colour["recall"], colour["precision"])
-        series.append(Series("colour", [(at[0] - 0.01, at[1]), (at[0] + 0.01, at[1])], 4))
-    return line_chart(series, Axis("recall", 0, 1), Axis("precision", 0, 1), point=point)
+    # From many positives to few, so that the line's name stands where it ends at the right.
+    line = sorted((row["recall"], row["precision"]) for row in rows)
+    marked = {"chosen": (found["splits"][shown], 1)}
+    marked |= {"colour alone": (found["baselines"]["colour"][shown], 4)}
+    points = [
+        Point(name, part["recall"], part["precision"], style)
+        for name, (part, style) in marked.items()
+        if None not in (part["recall"], part["precision"])
+    ]
+    x, y = Axis("recall", 0, 1), Axis("precision", 0, 1)
+    return line_chart([Series("model", line, 1)], x, y, points=points)
 
 
 def _calibration_chart(found: Mapping[str, Any], shown: str) -> str:

@@ -73,9 +73,10 @@ def test_counts_are_those_of_the_predictions_each_pixel_once(store, run_dir, tmp
     ground = {}
     order = np.lexsort((part.col0, part.row0, part.pair))
     for index in order:
-        mask, pair = part["mask"][index].to_numpy()[..., 0], int(part.pair[index])
+        mask = part["mask"][index].to_numpy()[..., 0]
+        pair, row0, col0 = (int(part[name][index]) for name in ("pair", "row0", "col0"))
         for (row, col), truth in np.ndenumerate(mask):
-            place = (pair, int(part.row0[index]) + row, int(part.col0[index]) + col)
+            place = (pair, row0 + row, col0 + col)
             ground.setdefault(place, (truth, kept[index][row, col] >= 128))
     truth, guess = np.array(list(ground.values())).T
     blocks = read_counts(tmp_path / "out/counts.parquet", "test")
