@@ -69,6 +69,7 @@ class Training:
             The loss is not a number any more.
         """
         self.train.epoch = epoch
+        self.model.loss.on_epoch(epoch)
         history = self.model.fit(
             self.train,
             initial_epoch=epoch,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gim_cv.augment import FancyPCA, light_aug, strong_aug
-from gim_cv.batches import Batches
+from gim_cv.augment import light_aug, strong_aug
+from gim_cv.batches import Augmenter, Batches
+from gim_cv.colour import FancyPCA
 from gim_cv.errors import DataError, UnknownError
 from gim_cv.regime import Regime
 from gim_cv.schema import split_slice
 
 Array = NDArray[Any]
-Augmenter = Callable[[Array, Array, int], tuple[Array, Array]]
 SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
 RECIPES = ("none", "light", "strong")
 
@@ -53,19 +53,28 @@ class Feeds:
                 "no train patch in the combined store",
                 remedy="Give train a larger share in split.fractions, or list more datasets",
             )
-        common = {"batch": regime.batch, "seed": seed, "scale": self.scale}
         self.train = Batches(
             patches,
             "train",
+            batch=regime.batch,
+            seed=seed,
             shuffle=True,
             augmenter=make_augmenter(augment, patches),
-            oversample=regime.oversample,
+            scale=self.scale,
             workers=regime.workers,
-            **common,
+            oversample=regime.oversample,
         )
         self.val: Batches | None = None
         if sizes["val"]:
-            self.val = Batches(patches, "val", shuffle=False, workers=regime.workers, **common)
+            self.val = Batches(
+                patches,
+                "val",
+                batch=regime.batch,
+                seed=seed,
+                shuffle=False,
+                scale=self.scale,
+                workers=regime.workers,
+            )
 
     def save_samples(self, folder: Path) -> None:
         """Write the first batch of both splits as ``X0_train.npy``, ``y0_train.npy`` and so on.

@@ -12,8 +12,7 @@ of its checkpoint agree.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -21,69 +20,12 @@ from keras import ops
 
 from gim_cv.errors import ConfigError, UnknownError
 from gim_cv.losses.targets import Tensor
+from gim_cv.measures import FRACTIONS, averaged, divide
 from gim_cv.patches import IGNORE
 from gim_cv.serial import register
 
 CARRY = 2.0**20
 AVERAGES = ("auto", "macro", "micro", "none")
-FRACTIONS: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = MappingProxyType(
-    {
-        "iou": ((1, 0, 0, 0), (1, 1, 1, 0)),
-        "f1": ((2, 0, 0, 0), (2, 1, 1, 0)),
-        "precision": ((1, 0, 0, 0), (1, 1, 0, 0)),
-        "recall": ((1, 0, 0, 0), (1, 0, 1, 0)),
-        "specificity": ((0, 0, 0, 1), (0, 1, 0, 1)),
-        "npv": ((0, 0, 0, 1), (0, 0, 1, 1)),
-    }
-)
-"""Measure → how often (TP, FP, FN, TN) stand above and below its fraction line."""
-
-
-def averaged(counts: Tensor, measure: str, average: str | int) -> Tensor:
-    """Return a measure of confusion counts; NaN where there is nothing to divide by.
-
-    Parameters
-    ----------
-    counts
-        ``(K, K)`` float32, axes (true, predicted).
-    measure
-        A name of `FRACTIONS`, or ``"accuracy"``, which is one number whatever `average` says.
-    average
-        As in `ConfusionMetric`.
-
-    Returns
-    -------
-    tensor
-        A scalar, or ``(K,)`` for the average ``"none"``.
-    """
-    tp = ops.diagonal(counts)
-    if measure == "accuracy":
-        return _divide(ops.sum(tp), ops.sum(counts))
-    fp, fn = ops.sum(counts, axis=0) - tp, ops.sum(counts, axis=1) - tp
-    tn = ops.sum(counts) - tp - fp - fn
-    parts = ops.stack([tp, fp, fn, tn])
-    if average == "micro":
-        parts = ops.sum(parts, axis=1)
-    above, below = (
-        ops.tensordot(ops.convert_to_tensor(side, "float32"), parts, axes=1)
-        for side in FRACTIONS[measure]
-    )
-    return _reduced(_divide(above, below), below, average)
-
-
-def _reduced(values: Tensor, below: Tensor, average: str | int) -> Tensor:
-    """Return the average of the measures that exist, those with `below` over 0."""
-    if average in ("micro", "none"):
-        return values
-    if isinstance(average, int) or (average == "auto" and values.shape[0] == 2):
-        return values[1 if isinstance(average, str) else average]
-    exists = ops.cast(below > 0, "float32")
-    return _divide(ops.sum(ops.where(below > 0, values, 0.0)), ops.sum(exists))
-
-
-def _divide(above: Tensor, below: Tensor) -> Tensor:
-    safe = ops.where(below > 0, below, 1.0)
-    return ops.where(below > 0, above / safe, float("nan"))
 
 
 class ConfusionMetric(keras.metrics.Metric):
@@ -272,12 +214,13 @@ class TverskyIndex(ConfusionMetric):
         counts, own = self.counts(), self.class_id
         hit = counts[own, own]
         missed, false = ops.sum(counts[own]) - hit, ops.sum(counts[:, own]) - hit
-        return _divide(hit, hit + self.alpha * missed + self.beta * false)
+        return divide(hit, hit + self.alpha * missed + self.beta * false)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        config = {**super().get_config(), "alpha": self.alpha, "beta": self.beta}
-        return {**config, "class_id": config.pop("average")}
+        config = super().get_config()
+        own = {"alpha": self.alpha, "beta": self.beta, "class_id": config.pop("average")}
+        return {**config, **own}
 
 
 @register

@@ -20,7 +20,9 @@ from gim_cv.losses.crossentropy import (
     wbce,
     wbce_adaptive,
 )
+from gim_cv.losses.lovasz import LovaszHinge, LovaszSoftmax, lovasz_hinge, lovasz_softmax
 from gim_cv.losses.mixtures import BCEDice, WBCEAdaptiveDice, bce_dice, wbce_adaptive_dice
+from gim_cv.losses.outline import Surface, boundary, surface
 from gim_cv.losses.overlap import (
     Dice,
     FocalTversky,
@@ -39,6 +41,8 @@ dice_coeff_loss = dice
 dice_loss = dice
 focal_tversky_loss = focal_tversky
 jaccard_loss = jaccard
+lovasz_hinge_loss = lovasz_hinge
+surface_loss = surface
 tversky_loss = tversky
 
 __all__ = [
@@ -53,7 +57,10 @@ __all__ = [
     "FocalCrossentropy",
     "FocalTversky",
     "Jaccard",
+    "LovaszHinge",
+    "LovaszSoftmax",
     "SegmentationLoss",
+    "Surface",
     "Tversky",
     "WBCEAdaptive",
     "WBCEAdaptiveDice",
@@ -61,6 +68,7 @@ __all__ = [
     "bce",
     "bce_dice",
     "bce_dice_loss",
+    "boundary",
     "categorical_crossentropy",
     "dice",
     "dice_coeff_loss",
@@ -72,6 +80,11 @@ __all__ = [
     "jaccard",
     "jaccard_loss",
     "loss_name",
+    "lovasz_hinge",
+    "lovasz_hinge_loss",
+    "lovasz_softmax",
+    "surface",
+    "surface_loss",
     "tversky",
     "tversky_loss",
     "wbce",

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gim_cv.errors import ConfigError, UnknownError
-from gim_cv.losses import crossentropy, mixtures, overlap
+from gim_cv.losses import crossentropy, lovasz, mixtures, outline, overlap
 from gim_cv.losses.targets import SegmentationLoss
 
 LOSSES: Mapping[str, Callable[..., SegmentationLoss]] = MappingProxyType(
@@ -21,6 +21,9 @@ LOSSES: Mapping[str, Callable[..., SegmentationLoss]] = MappingProxyType(
         "focal_crossentropy": crossentropy.FocalCrossentropy,
         "focal_tversky": overlap.FocalTversky,
         "jaccard": overlap.Jaccard,
+        "lovasz_hinge": lovasz.LovaszHinge,
+        "lovasz_softmax": lovasz.LovaszSoftmax,
+        "surface": outline.Surface,
         "tversky": overlap.Tversky,
         "wbce": crossentropy.WBCE,
         "wbce_adaptive": crossentropy.WBCEAdaptive,
@@ -34,6 +37,7 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "bbce_adaptive_loss": "bbce_adaptive",
         "bce_dice_loss": "bce_dice",
         "bce_loss": "bce",
+        "boundary_loss": "surface",
         "binary_crossentropy": "bce",
         "categorical_focal_loss": "focal_crossentropy",
         "cce": "categorical_crossentropy",
@@ -43,6 +47,9 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "focal_loss": "focal_crossentropy",
         "focal_tversky_loss": "focal_tversky",
         "jaccard_loss": "jaccard",
+        "lovasz_hinge_loss": "lovasz_hinge",
+        "lovasz_softmax_loss": "lovasz_softmax",
+        "surface_loss": "surface",
         "tversky_loss": "tversky",
         "wbce_adaptive_dice_loss": "wbce_adaptive_dice",
         "wbce_adaptive_loss": "wbce_adaptive",

@@ -124,6 +124,9 @@ class SegmentationLoss(keras.losses.Loss):
         """State that the loss reads and the model must carry; give it to ``compile`` too."""
         return []
 
+    def on_epoch(self, epoch: int) -> None:
+        """Get ready for an epoch, counted from 0; a loss with a schedule moves on."""
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, a scalar."""
         return self.function(y_true, y_pred, **self.arguments)

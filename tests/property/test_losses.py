@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as hnp
 from gim_cv.losses import LOSSES, get_loss
 
 EPS = 1e-7
+SHORT = {"surface": {"reach_px": 6}}  # no pixel of these patches is further from another
 SHAPE = (2, 3, 4)
 Pixel = tuple[int, list[float]]  # class id and the probability of each class
 
@@ -102,6 +103,29 @@ def focal(pixels: list[Pixel], channels: int) -> float:
     return mean([-share[t] * max(1 - row[t], EPS) ** 2 * log(row[t]) for t, row in pixels])
 
 
+def lovasz(pixels: list[Pixel], channels: int, *, hinge: bool) -> float:
+    """The sum over thresholds of the Jaccard loss of the worst pixels, one pixel at a time."""
+    losses = []
+    for k in foreground(pixels, channels):
+        errors = []
+        for true, row in pixels:
+            sign = 1 if true == k else -1
+            margin = 1 - sign * (log(row[k]) - log(1 - row[k]))
+            errors.append((max(margin, 0) if hinge else abs((true == k) - row[k]), true == k))
+        errors.sort(key=lambda pair: -pair[0])
+        positives = sum(positive for _, positive in errors)
+        before, total = 0.0, 0.0
+        for rank in range(1, len(errors) + 1):
+            wrong = errors[:rank]
+            missed = sum(positive for _, positive in wrong)
+            union = positives + sum(not positive for _, positive in wrong)
+            jaccard = 1 - (positives - missed) / max(union, 1)
+            total += errors[rank - 1][0] * (jaccard - before)
+            before = jaccard
+        losses.append(total)
+    return sum(losses) / max(len(losses), 1)
+
+
 REFERENCES: dict[str, Callable[[list[Pixel], int], float]] = {
     "tversky": lambda px, c: overlap(px, c, 0.7, 0.3),
     "focal_tversky": lambda px, c: overlap(px, c, 0.7, 0.3, 0.75),
@@ -114,12 +138,43 @@ REFERENCES: dict[str, Callable[[list[Pixel], int], float]] = {
     "categorical_crossentropy": lambda px, c: weighted(px, [1.0] * max(c, 2)),
     "focal_crossentropy": focal,
     "bce_dice": lambda px, c: one_vs_rest(px, c, 1.0) + overlap(px, c, 0.5, 0.5),
+    "lovasz_hinge": lambda px, c: lovasz(px, c, hinge=True),
+    "lovasz_softmax": lambda px, c: lovasz(px, c, hinge=False),
     "wbce_adaptive_dice": lambda px, c: wbce_adaptive(px, c) + overlap(px, c, 0.5, 0.5),
 }
 
 
 def test_every_loss_has_a_reference() -> None:
-    assert set(REFERENCES) == set(LOSSES)
+    assert {*REFERENCES, "surface"} == set(LOSSES)
+
+
+def distances(ids: np.ndarray, k: int) -> np.ndarray:
+    """Signed distance of each valid pixel to the other kind, by trying every pair of pixels."""
+    signed = np.zeros(ids.shape)
+    inside = [tuple(at) for at in np.argwhere(ids == k)]
+    outside = [tuple(at) for at in np.argwhere((ids != k) & (ids != 255))]
+    if inside and outside:
+        for at in inside:
+            signed[at] = 1 - min(math.dist(at, other) for other in outside)
+        for at in outside:
+            signed[at] = min(math.dist(at, other) for other in inside)
+    return signed
+
+
+@settings(max_examples=25, deadline=None)
+@given(batch=batches(), alpha=st.sampled_from([0.0, 0.25, 1.0]))
+def test_surface_equals_a_loop_over_pairs_of_pixels(
+    batch: tuple[np.ndarray, np.ndarray], alpha: float
+) -> None:
+    ids, p = batch
+    ks = [1] if p.shape[-1] == 1 else [0, 1, 2]
+    signed = [[distances(ids[b, ..., 0], k) for k in ks] for b in range(len(ids))]
+    product = np.moveaxis(np.array(signed), 1, -1) * p
+    expected = product.mean(-1)[ids[..., 0] != 255].sum() / max((ids != 255).sum(), 1)
+    region = overlap(valid_pixels(ids, p), p.shape[-1], 0.5, 0.5)
+    loss = get_loss("surface", {"start": alpha, "end": 0.0, "reach_px": 6})
+    value = alpha * region + (1 - alpha) * expected
+    assert float(loss(ids, p)) == pytest.approx(value, rel=1e-4, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(REFERENCES))
@@ -139,7 +194,7 @@ def test_ignored_pixels_count_for_nothing(
 ) -> None:
     ids, p = batch
     other = np.where(ids == 255, np.float32(level), p)
-    loss = get_loss(name)
+    loss = get_loss(name, SHORT.get(name))
     assert float(loss(ids, other)) == float(loss(ids, p))
     slope = gradient(lambda x: loss(ids, x), other)
     assert np.isfinite(slope).all()
@@ -157,6 +212,8 @@ def test_tversky_of_halves_is_dice(batch: tuple[np.ndarray, np.ndarray]) -> None
 @settings(max_examples=10, deadline=None)
 @given(ids=hnp.arrays("uint8", (*SHAPE, 1), elements=st.sampled_from([0, 1, 255])))
 def test_the_truth_scores_no_worse_than_its_opposite(name: str, ids: np.ndarray) -> None:
-    loss = get_loss(name)
+    loss = get_loss(name, SHORT.get(name))
+    if name == "surface":
+        loss.on_epoch(50)
     truth = (ids == 1).astype("float32")
     assert float(loss(ids, truth)) <= float(loss(ids, 1 - truth)) + 1e-6

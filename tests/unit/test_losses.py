@@ -108,6 +108,38 @@ def test_names_arguments_and_aliases() -> None:
     assert losses.dice_coeff_loss is losses.dice
 
 
+def test_surface_by_hand() -> None:
+    # One row: outside, outside, inside, inside, inside, ignored. Distances 2 1 -0 -1 -2.
+    ids = np.array([0, 0, 1, 1, 1, 255], "uint8").reshape(1, 1, 6, 1)
+    p = np.array([0.5, 0.25, 0.5, 0.75, 1.0, 1.0], "float32").reshape(1, 1, 6, 1)
+    expected = (2 * 0.5 + 1 * 0.25 - 0 * 0.5 - 1 * 0.75 - 2 * 1.0) / 5
+    assert value("surface", ids, p, start=0.0, end=0.0, reach_px=9) == pytest.approx(expected)
+    near = (1 * 0.5 + 1 * 0.25 - 0 * 0.5 - 0 * 0.75 - 0 * 1.0) / 5
+    assert value("surface", ids, p, start=0.0, end=0.0, reach_px=1) == pytest.approx(near)
+
+
+def test_surface_schedule_falls_and_shows_as_a_metric() -> None:
+    loss = get_loss("surface:start=1,step=.25,end=.1")
+    seen = []
+    for epoch in range(5):
+        loss.on_epoch(epoch)
+        seen.append(float(loss.metrics[0].result()))
+    assert seen == pytest.approx([1.0, 0.75, 0.5, 0.25, 0.1])
+    loss.metrics[0].reset_state()
+    assert float(loss.metrics[0].result()) == pytest.approx(0.1)
+    with pytest.raises(ConfigError, match="start"):
+        get_loss("surface:start=.2,end=.5")
+
+
+def test_lovasz_by_hand() -> None:
+    # Errors .4+ .2- .1+ .1-: Jaccard losses 1/2, 2/3, 1, 1 of the first 1, 2, 3, 4 pixels.
+    expected = 0.4 * (1 / 2) + 0.2 * (2 / 3 - 1 / 2) + 0.1 * (1 - 2 / 3)
+    assert value("lovasz_softmax") == pytest.approx(expected, rel=1e-5)
+    # Hinge 1 - s z: logits 2.197, .405, -1.386, -2.197; only the second is inside the margin.
+    hinge = 1 - math.log(0.6 / 0.4)
+    assert value("lovasz_hinge") == pytest.approx(0.5 * hinge, rel=1e-5)
+
+
 @pytest.mark.parametrize("spec", ["tverski", "tversky:gamma=1", ":alpha=1"])
 def test_unknown_names_are_errors(spec: str) -> None:
     with pytest.raises(UnknownError, match="unknown"):
@@ -159,7 +191,7 @@ CASES = {
 def test_extremes_stay_finite(name: str, channels: int, case: str, level: float) -> None:
     ids = CASES[case]
     p = np.full((2, 3, 3, channels), level, "float32")
-    loss = get_loss(name)
+    loss = get_loss(name, {"reach_px": 2} if name == "surface" else None)
     slope = gradient(lambda x: loss(ids, x), p)
     assert math.isfinite(float(loss(ids, p)))
     assert np.isfinite(slope).all()
