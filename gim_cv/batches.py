@@ -120,7 +120,7 @@ class Batches(keras.utils.PyDataset):
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self._lock = threading.RLock()
         self._latest = self._recent = (0, -1)
-        self._epoch, self._served, self._begun = 0, 0, False
+        self._epoch, self._served, self._begun, self._peeked = 0, 0, False, False
 
     def __len__(self) -> int:
         """Return the number of batches in an epoch."""
@@ -153,11 +153,15 @@ class Batches(keras.utils.PyDataset):
             self._epoch, self._served = epoch, 0
 
     def on_epoch_begin(self) -> None:
-        """Start the next epoch if Keras has read any of the one before."""
+        """Start the next epoch if Keras has read the one before.
+
+        Under JAX, ``fit`` reads a first batch to build the model, and begins again.
+        """
         with self._lock:
-            if self._served:
-                self.epoch = self._epoch + 1
-            self._begun = True
+            peeked = self._served == 1 and not self._peeked
+            if self._served and not peeked:
+                self._epoch += 1
+            self._begun, self._served, self._peeked = True, 0, peeked
 
     def on_epoch_end(self) -> None:
         """Leave the epoch; Keras calls it once more before the first one, to no effect."""

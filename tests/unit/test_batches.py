@@ -1,0 +1,240 @@
+"""Batches: what they hold, in which order, and how Keras takes them."""
+
+import keras
+import numpy as np
+import pytest
+from patchsets import patch_set, small_layout, watermarks
+
+from gim_cv.augment import get_aug_datagen
+from gim_cv.batches import Batches
+from gim_cv.combine import combine_stores
+from gim_cv.errors import ConfigError, DataError, StoreError
+from gim_cv.sampling import balanced_index
+from gim_cv.store import open_store, split_slice, write_store
+
+BYTES = 8 * 8 * 3
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A combined store of 83 patches in blocks of 4."""
+    folder = tmp_path_factory.mktemp("batches")
+    with small_layout(BYTES):
+        for name, count in (("a", 50), ("b", 33)):
+            write_store(patch_set(name, count), folder / name, recipe={})
+        combine_stores([folder / "a", folder / "b"], folder / "out", seed=1, memory_mib=64)
+        yield folder / "out"
+
+
+def make(source, split="train", **options):
+    defaults = {"batch": 7, "seed": 1, "shuffle": True}
+    return Batches(source, split, **{**defaults, **options})
+
+
+def marks(batches):
+    """Pair number and watermark of each patch of one epoch."""
+    x = np.concatenate([x for x, _ in batches]) * 255
+    return np.rint(x).astype(np.uint8)
+
+
+def rows(patches):
+    return sorted(row.tobytes() for row in patches)
+
+
+def test_images_are_scaled_and_masks_are_not(store):
+    patches = open_store(store).compute()
+    where = split_slice(patches, "val")
+    x, y = make(store, "val", shuffle=False, batch=100)[0]
+    assert (x.dtype, y.dtype) == (np.float32, np.uint8)
+    assert np.array_equal(y, patches["mask"][where])
+    assert np.array_equal(x, patches["image"][where].to_numpy() / np.float32(255))
+
+
+def test_the_scale_is_given_or_the_stores_or_255(store):
+    patches = patch_set("a", 9, dtype="uint16")
+    assert make(patch_set("a", 9)).scale == 255
+    assert make(patches, scale=40.0).scale == 40
+    with pytest.raises(StoreError, match="no statistics to scale uint16 images by"):
+        make(patches)
+    patches.attrs["statistics"] = {"scale": 1000.0}
+    x, _ = make(patches, batch=1, shuffle=False)[0]
+    assert x.max() == patches["image"][0].to_numpy().max() / np.float32(1000)
+
+
+def test_the_last_batch_is_smaller(store):
+    batches = make(store, batch=7)
+    total = len(batches.index)
+    assert total % 7
+    assert [len(x) for x, _ in batches] == [7] * (total // 7) + [total % 7]
+    assert len(batches) == total // 7 + 1
+
+
+def test_epochs_differ_and_the_seed_repeats_them(store):
+    one, other = make(store), make(store, workers=5)
+    first, second = marks(one), marks(one)
+    assert not np.array_equal(first, second)
+    assert rows(first) == rows(second)
+    assert np.array_equal(marks(other), first)
+    assert np.array_equal(marks(other), second)
+    assert not np.array_equal(marks(make(store, seed=2)), first)
+
+
+def test_validation_keeps_the_order_of_the_store(store):
+    patches = open_store(store)
+    wanted = patches["image"][split_slice(patches, "val")].to_numpy()
+    batches = make(store, "val", shuffle=False, batch=4)
+    for _ in range(2):
+        assert np.array_equal(marks(batches), wanted)
+
+
+def test_any_batch_can_be_had_again(store):
+    batches = make(store, augmenter=get_aug_datagen(width_shift_range=0.3))
+    epochs = [list(batches), list(batches)]
+    for epoch, index in ((1, 3), (0, 5), (1, 0), (0, 0), (1, 3)):
+        for again, first in zip(batches.batch_at(epoch, index), epochs[epoch][index], strict=True):
+            assert np.array_equal(again, first)
+    with pytest.raises(IndexError, match="batch 99 of"):
+        batches.batch_at(0, 99)
+    with pytest.raises(IndexError):
+        batches.batch_at(0, -1)
+
+
+def test_augmentation_depends_on_seed_epoch_and_patch_alone(store):
+    """Not on the batch it comes in, nor on the split's order."""
+    seen = {}
+
+    def note(image, mask, seed):
+        seen.setdefault(image.tobytes(), []).append(seed)
+        return image, mask
+
+    def seeds(**options):
+        seen.clear()
+        for _ in make(store, augmenter=note, **options):
+            pass
+        return {key: value for key, value in seen.items() if key}
+
+    first = seeds(batch=7)
+    assert seeds(batch=3, workers=1) == first
+    assert seeds(shuffle=False) == first
+    assert seeds(seed=2) != first
+    assert len({value[0] for value in first.values()}) == len(first)
+
+
+def test_a_repeated_patch_is_augmented_anew(store):
+    seen = {}
+
+    def note(image, mask, seed):
+        seen.setdefault(image.tobytes(), []).append(seed)
+        return image, mask
+
+    patches = open_store(store)
+    index = balanced_index(patches)
+    batches = make(store, augmenter=note, oversample=index)
+    assert sum(len(x) for x, _ in batches) == len(index)
+    counts = sorted(len(value) for value in seen.values())
+    assert counts == sorted(np.unique(index, return_counts=True)[1].tolist())
+    assert all(len(set(value)) == len(value) for value in seen.values())
+
+
+def test_a_share_of_patches_with_objects(store):
+    patches = open_store(store).compute()
+    holds = patches["class_pixels"].to_numpy()[:, 1] > 0
+    patches["class_pixels"][np.flatnonzero(holds)[6:], 1] = 0
+    batches = make(patches, oversample=0.5)
+    chosen = patches["class_pixels"].to_numpy()[batches.index, 1] > 0
+    assert chosen.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_any_form_of_dataset_gives_the_same_batches(store):
+    forms = [store, str(store), open_store(store)]
+    first, *others = [marks(make(form)) for form in forms]
+    assert all(np.array_equal(other, first) for other in others)
+
+
+def test_the_store_of_one_pair_will_do(tmp_path):
+    """Its splits do not stand together."""
+    patches = patch_set("a", 40)
+    found = marks(make(patches, "val", shuffle=False, batch=5))
+    assert np.array_equal(found, patches["image"][patches["split"] == 1])
+    assert len(watermarks(patches)) == 40
+
+
+def test_an_error_in_a_thread_reaches_the_caller(store):
+    def fail(image, mask, seed):
+        raise DataError("broken augmenter")
+
+    with pytest.raises(DataError, match="broken augmenter"):
+        list(make(store, augmenter=fail))
+
+
+def test_numbers_below_one_are_refused(store):
+    for name in ("batch", "workers"):
+        with pytest.raises(ConfigError, match=f"{name}; expected at least 1, found 0"):
+            make(store, **{name: 0})
+
+
+class Squares(keras.losses.Loss):
+    """A loss that any mask may meet."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.mean(keras.ops.square(y_pred))
+
+
+class Noted(Batches):
+    """Batches that note what they serve."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.served = []
+
+    def _ahead(self, epoch, index):
+        if self._begun:
+            self.served.append((epoch, index))
+        return super()._ahead(epoch, index)
+
+
+def epochs_of(served):
+    """What was served, without the batch from which JAX builds a model."""
+    return served[1:] if served[:2] == [(served[0][0], 0)] * 2 else served
+
+
+def network():
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1)])
+    model.compile("sgd", Squares())
+    return model
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_fit_takes_every_batch_once_an_epoch_in_our_order(store, shuffle):
+    train = Noted(store, "train", batch=7, seed=1, shuffle=True)
+    val = Noted(store, "val", batch=7, seed=1, shuffle=False)
+    network().fit(train, validation_data=val, epochs=3, shuffle=shuffle, verbose=0)
+    steps = range(len(train))
+    assert epochs_of(train.served) == [(epoch, index) for epoch in range(3) for index in steps]
+    assert [index for _, index in epochs_of(val.served)] == list(range(len(val))) * 3
+
+
+def test_fit_again_goes_on_and_resuming_is_setting_the_epoch(store):
+    train = Noted(store, "train", batch=7, seed=1, shuffle=True)
+    model = network()
+    for epoch in (0, 1, 5):
+        if epoch == 5:
+            train.epoch = 5
+        model.fit(train, epochs=1, verbose=0)
+        assert epochs_of(train.served) == [(epoch, index) for index in range(len(train))]
+        train.served.clear()
+
+
+def test_short_epochs_see_new_batches(store):
+    for steps in (1, 3):
+        train = Noted(store, "train", batch=2, seed=1, shuffle=True)
+        network().fit(train, epochs=6, steps_per_epoch=steps, verbose=0)
+        assert len({epoch for epoch, _ in train.served}) >= 3
+
+
+def test_predict_keeps_the_order(store):
+    patches = open_store(store)
+    wanted = patches["image"][split_slice(patches, "val")].to_numpy()
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Identity()])
+    found = model.predict(make(store, "val", shuffle=False, batch=4), verbose=0)
+    np.testing.assert_allclose(found, wanted / 255, rtol=1e-6)
