@@ -145,6 +145,18 @@ def paste(
     return canvas
 
 
+def owned_pixels(
+    owns: Ownership, members: Ids, places: Footprints, window: Window
+) -> NDArray[np.bool_]:
+    """Return ``(height, width)`` bool: the window's pixels that one of `members` owns."""
+    seen = np.zeros((window.height, window.width), bool)
+    px = places.patch_px
+    for index in members.tolist():
+        down, right = places.row0[index] - window.row0, places.col0[index] - window.col0
+        seen[down : down + px, right : right + px] |= owns(index)
+    return seen
+
+
 def put(canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1) -> None:
     """Write every `step`-th pixel of a patch into a canvas of every `step`-th pixel.
 

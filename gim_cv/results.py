@@ -20,6 +20,7 @@ from gim_cv.curves import (
     reliability,
     threshold_of,
 )
+from gim_cv.objects import ObjectCounts
 from gim_cv.schema import pair_names
 from gim_cv.scores import Counts, scores
 from gim_cv.tally import Tally
@@ -33,7 +34,13 @@ Baselines = Mapping[str, tuple[Tallies, int]]
 
 
 def write_results(
-    patches: xr.Dataset, tallies: Tallies, level: int, baselines: Baselines, *, out_dir: Path
+    patches: xr.Dataset,
+    tallies: Tallies,
+    level: int,
+    baselines: Baselines,
+    objects: Mapping[str, list[ObjectCounts]],
+    *,
+    out_dir: Path,
 ) -> dict[str, object]:
     """Write every file of an evaluation into `out_dir`; return the content of metrics.json.
 
@@ -47,12 +54,20 @@ def write_results(
         Level that cuts the model's probabilities.
     baselines
         Name → (counts by split, level).
+    objects
+        Objects by split, one entry per class but background.
     out_dir
         An existing folder.
     """
     metrics: dict[str, object] = rounded(summary(patches, tallies, level, baselines))
     write_json(out_dir / "metrics.json", metrics)
-    write_json(out_dir / "scores.json", details(patches, tallies, level, baselines))
+    everything = details(patches, tallies, level, baselines)
+    names = patches.attrs["classes"][1:]
+    everything["objects"] = {
+        split: {name: counts.summary() for name, counts in zip(names, found, strict=True)}
+        for split, found in objects.items()
+    }
+    write_json(out_dir / "scores.json", everything)
     write_counts(out_dir / "counts.parquet", pair_names(patches), tallies, level)
     plots = out_dir / "plots"
     plots.mkdir(exist_ok=True)

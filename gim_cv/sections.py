@@ -14,6 +14,7 @@ import xarray as xr
 from gim_cv.charts import Axis, Dot, Point, Series, dot_chart, line_chart
 from gim_cv.curves import threshold_of
 from gim_cv.intervals import Interval, interval, read_counts
+from gim_cv.objects import SIZE_NAMES
 from gim_cv.patches import SPLITS
 from gim_cv.recipe import canonical_json, sha256_text
 from gim_cv.runs import HISTORY_FILE, RUN_FILE
@@ -51,12 +52,22 @@ def score_section(found: Mapping[str, Any], evaluate_dir: Path, shown: str) -> S
             for index, (name, row) in enumerate(zip(classes, counts, strict=True))
         ],
         "per_class": list(zip(classes, part["per_class"], strict=True)),
+        "objects": [
+            {"name": name, "boundary_iou": one["boundary_iou"], "rows": _object_rows(one)}
+            for name, one in found["objects"][shown].items()
+        ],
         "by_pair": [
             {"pair": pair, "split": split, **row}
             for split in ("test", "val")
             for pair, row in sorted(found["pairs"][split].items())
         ],
     }
+
+
+def _object_rows(found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    bounds = dict(zip(SIZE_NAMES, ("below 50 m²", "50 to 200 m²", "above 200 m²"), strict=True))
+    sizes = [{"what": bounds[name], **found["by_size"][name]} for name in SIZE_NAMES]
+    return [{"what": "all", **found}, *sizes]
 
 
 def score_rows(

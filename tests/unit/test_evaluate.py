@@ -4,9 +4,16 @@ import keras
 import numpy as np
 import pytest
 import yaml
+from scipy.ndimage import label
 from towns import bright, combined
 
-from gim_cv.evaluate import choose_level, evaluate_run, measure, measure_baselines
+from gim_cv.evaluate import (
+    choose_level,
+    count_objects,
+    evaluate_run,
+    measure,
+    measure_baselines,
+)
 from gim_cv.intervals import read_counts
 from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.scores import confusion, scores
@@ -114,3 +121,24 @@ def test_more_than_two_classes(tmp_path):
     write_store(patches, tmp_path / "three.zarr", recipe={})
     found = measure(open_store(tmp_path / "three.zarr"), right, batch=8, keep=None, progress=False)
     assert scores(found["test"].total(128))["macro"]["iou"] > 0.8
+
+
+def test_objects_are_put_together_from_patches_before_they_are_counted(store, tmp_path):
+    """Each roof of the town is one object, although patches of 32 px cut many of them."""
+    patches = open_store(store)
+    kept = tmp_path / "kept.zarr"
+    tallies = measure(patches, bright, batch=8, keep=kept, progress=False)
+    level = choose_level(tallies["val"], None)
+    (found,) = count_objects(patches, "test", kept, level)
+    roofs = 0
+    part = patches.isel(patch=patches["split"] == 2).load()
+    for pair in (0, 1):
+        ground = np.zeros((128, 128), bool)
+        for index in np.flatnonzero(part["pair"] == pair):
+            row, col = int(part["row0"][index]), int(part["col0"][index])
+            ground[row : row + 32, col : col + 32] = part["mask"][index, ..., 0] == 1
+        roofs += label(ground)[1]
+    summary = found.summary()
+    assert summary["truth"] == roofs
+    assert summary["recall"] > 0.9
+    assert summary["boundary_iou"] > 0.9

@@ -13,6 +13,7 @@ from towns import batches, bright, combined
 from gim_cv.baseline import Constant, fit_colour_baseline
 from gim_cv.curves import best_level
 from gim_cv.errors import MissingError
+from gim_cv.evaluate import count_objects
 from gim_cv.footprints import Footprints, ground_blocks
 from gim_cv.gallery import Gallery, Patch, choose
 from gim_cv.report import write_report
@@ -55,7 +56,10 @@ def evaluated(folder, patches, predict):
         ),
     }
     level = best_level(model["val"].histogram)
-    write_results(patches, model, level, baselines, out_dir=out)
+    objects = {
+        split: count_objects(patches, split, out / "predictions.zarr", level) for split in model
+    }
+    write_results(patches, model, level, baselines, objects, out_dir=out)
     run = folder / "Segmentalist"
     run.mkdir()
     parameters = {"loss": "tversky", "seed": 3, "datasets": "town", "parameters": 1234}
