@@ -1,7 +1,7 @@
 """Shapes in pixel coordinates: moved, grown, and burnt by window.
 
-Coordinates lie on a lattice of 1/1024 px. Differences of such coordinates are exact in floating
-point, so that a window burnt alone equals the same window of a whole burn, bit for bit.
+Coordinates lie on a lattice of 1/1024 px. Differences of such coordinates are exact, so that a
+window burnt alone equals the same window of a whole burn, bit for bit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from rasterio.features import rasterize
 
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import Window
+from gim_cv.touching import LATTICE, Edges
 
 Array = NDArray[Any]
-_LATTICE = 1024.0  # steps per pixel
-_MARGIN = 4  # px burnt around a window and cropped: GDAL clips lines at the edge it is given
 
 
 @dataclass(frozen=True)
@@ -34,39 +33,49 @@ class Shapes:
     values
         (n,) uint8 to burn.
     all_touched
-        True: every pixel that a shape touches; False: every pixel whose centre it holds.
+        True: every pixel that a shape covers some of; False: every pixel whose centre it holds.
     """
 
     geometries: Array
     values: Array
     all_touched: bool
     _tree: shapely.STRtree = field(init=False, compare=False, repr=False)
+    _edges: Edges | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tree", shapely.STRtree(self.geometries))
+        edges = Edges.of(self.geometries) if self.all_touched else None
+        object.__setattr__(self, "_edges", edges)
 
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
-        margin = _MARGIN + (window.row0 == window.col0 == _MARGIN)  # rasterio warns of an identity
-        wide = window.grown(margin)
-        box = shapely.box(wide.col0, wide.row0, wide.col1, wide.row1)
+        box = shapely.box(window.col0, window.row0, window.col1, window.row1)
         near = np.sort(self._tree.query(box))
         if near.size == 0:
             return np.full((window.height, window.width), background, np.uint8)
-        out = rasterize(
-            zip(self.geometries[near], self.values[near].tolist(), strict=True),
-            out_shape=(wide.height, wide.width),
-            fill=background,
-            transform=Affine.translation(wide.col0, wide.row0),
-            all_touched=self.all_touched,
-            dtype="uint8",
-        )
-        return np.ascontiguousarray(out[margin:-margin, margin:-margin])
+        number = _fill(self.geometries[near], window)
+        if self._edges is not None:
+            pixel, rank = self._edges.pixels(near, window)
+            flat = number.reshape(-1)
+            np.maximum.at(flat, pixel, (rank + 1).astype(number.dtype))
+        return np.append(np.uint8(background), self.values[near])[number]
+
+
+def _fill(geometries: Array, window: Window) -> Array:
+    """Return (height, width) the number, from 1, of the last shape over each pixel's centre."""
+    margin = 1 if window.row0 == window.col0 == 0 else 0  # rasterio warns of an identity
+    out = rasterize(
+        zip(geometries, range(1, len(geometries) + 1), strict=True),
+        out_shape=(window.height + margin, window.width + margin),
+        transform=Affine.translation(window.col0 - margin, window.row0 - margin),
+        dtype="uint16" if len(geometries) < 2**16 - 1 else "int32",
+    )
+    return np.ascontiguousarray(out[margin:, margin:])
 
 
 def on_lattice(geometries: Array) -> Array:
     """Return the geometries with coordinates rounded to 1/1024 px."""
-    return np.asarray(shapely.transform(geometries, lambda xy: np.round(xy * _LATTICE) / _LATTICE))
+    return np.asarray(shapely.transform(geometries, lambda xy: np.round(xy * LATTICE) / LATTICE))
 
 
 def grown(geometries: Array, metres: float, grid: PixelGrid, *, extra_px: float = 0) -> Array:

@@ -19,7 +19,7 @@ from gim_cv.shapes import Shapes, grown, on_lattice
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
-_SAFETY_PX = 0.02  # more than GDAL's line walk and the chords of a cell's edges can be wrong by
+_SAFETY_PX = 0.01  # more than the lattice and the chords of a cell's edges can be wrong by
 _MOST_CELLS = 1_000_000
 _SMALLEST_PX = 8
 

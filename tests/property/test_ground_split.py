@@ -83,7 +83,7 @@ def test_every_pixel_is_in_its_own_split_or_in_none(
         assert not (shown[code] & ~own).any()
         lost = np.argwhere(own & ~shown[code])
         if buffer_m == 0 and len(lost):
-            assert distance_to_others(grid, rule, code, lost).max() < 0.05
+            assert distance_to_others(grid, rule, code, lost).max() < 0.02
 
 
 @FEW
