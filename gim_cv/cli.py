@@ -29,7 +29,7 @@ def verify() -> None:
     from gim_cv.config import project
     from gim_cv.verify import verify_project
 
-    console, faults = Console(), 0
+    console, faults = Console(soft_wrap=True), 0
     for what, fault in verify_project(project()):
         faults += fault is not None
         console.print(f"[green]✓[/] {what}" if fault is None else f"[red]✗[/] {fault}")

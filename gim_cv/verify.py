@@ -40,7 +40,11 @@ def _fault_of_pair(path: Path, digest: str) -> GimError | None:
     fault = _fault_of_store(path)
     if fault is not None:
         return fault
-    found = store_digest(path)
+    remedy = f"Remove it and run `dvc checkout {path}`, or `dvc repro`"
+    try:
+        found = store_digest(path)
+    except (RuntimeError, ValueError, OSError) as err:
+        return StoreError(f"damaged ({err})", path=path, remedy=remedy)
     if found == digest:
         return None
     return StoreError(
@@ -48,7 +52,7 @@ def _fault_of_pair(path: Path, digest: str) -> GimError | None:
         path=path,
         expected=digest,
         found=found,
-        remedy=f"Remove it and run `dvc checkout {path}` or `dvc repro`",
+        remedy=remedy,
     )
 
 

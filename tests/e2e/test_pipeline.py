@@ -1,11 +1,11 @@
 """The pipeline under real git and DVC: what runs, what does not, and what is left behind."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from projects import (
@@ -98,13 +98,13 @@ def test_a_dropped_pair_leaves_a_clone_clean(project, tmp_path):
 def alive(folder) -> list[str]:
     """Stage processes whose working directory is the project."""
     found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):  # noqa: PTH208
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            here = os.readlink(f"/proc/{pid}/cwd")  # noqa: PTH115
-            command = open(f"/proc/{pid}/cmdline").read()  # noqa: PTH123, SIM115
+            here = (process / "cwd").readlink()
+            command = (process / "cmdline").read_text()
         except OSError:
             continue
-        if here == str(folder) and "stages." in command:
+        if here == folder and "stages." in command:
             found.append(command)
     return found
 
@@ -156,4 +156,5 @@ def test_verify_finds_a_damaged_store(project):
     shard.unlink()
     shard.write_bytes(data)
     text = run(project, "gim-cv", "verify", check=False)
-    assert "content differs" in text or "✗" in text
+    assert "✗ data/patches/a.zarr: damaged" in text
+    assert "✓ data/patches/b.zarr" in text
