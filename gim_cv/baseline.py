@@ -13,7 +13,7 @@ from gim_cv.errors import DataError
 from gim_cv.scores import IGNORE
 from gim_cv.tally import Ids, Image
 
-CELLS = 65_536
+CELLS = 32_768
 
 
 class Constant:
@@ -109,7 +109,7 @@ def fit_colour_baseline(
 ) -> Colour:
     """Return a gradient-boosted classifier of single pixels, fitted on a sample of them.
 
-    Colours are cut into a cube of about 65,000 cells along the three directions of largest
+    Colours are cut into a cube of about 33,000 cells along the three directions of largest
     variance and the classifier answers once per cell, so that scoring costs a table look-up.
 
     Parameters

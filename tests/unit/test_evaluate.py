@@ -9,12 +9,12 @@ from towns import bright, combined
 
 from gim_cv.evaluate import (
     choose_level,
-    count_objects,
     evaluate_run,
     measure,
     measure_baselines,
 )
 from gim_cv.intervals import read_counts
+from gim_cv.inventory import count_objects
 from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.scores import confusion, scores
 from gim_cv.store import open_store, write_store
