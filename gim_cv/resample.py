@@ -200,10 +200,10 @@ class Resampler:
         value = self._apply(image.astype(dtype), window, self.method)
         if valid.all():
             return _cast(value, image.dtype), np.ones(value.shape[:2], bool)
-        missing = self._missing(valid, window, "bilinear")
+        missing = self._missing(valid, window, "bilinear", dtype)
         if self.method == "cubic":
             plain = self._apply(image.astype(dtype), window, "bilinear")
-            broken = self._missing(valid, window, "cubic_support") > 0
+            broken = self._missing(valid, window, "cubic_support", dtype) > 0
             value = np.where(broken[..., None], plain, value)
         good = np.round(missing, _DIGITS) <= 0.5
         share = np.where(good & (missing > 0), 1 - missing, 1)
@@ -260,8 +260,8 @@ class Resampler:
             return np.zeros((window.height, window.width), np.float32)
         return self._apply(where[..., None].astype(np.float32), window, "area")[..., 0]
 
-    def _missing(self, valid: Bool, window: Window, method: str) -> Array:
-        return self._apply((~valid)[..., None].astype(np.float32), window, method)[..., 0]
+    def _missing(self, valid: Bool, window: Window, method: str, dtype: Any) -> Array:
+        return self._apply((~valid)[..., None].astype(dtype), window, method)[..., 0]
 
     def _apply(self, values: Array, window: Window, method: str) -> Array:
         """Return the weighted sums (height, width, C) of `values` (h, w, C), rows first."""
