@@ -26,7 +26,7 @@ from gim_cv.footprints import Footprints, ground_blocks
 from gim_cv.inventory import count_objects
 from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.results import write_results
-from gim_cv.runs import read_run
+from gim_cv.rundir import read_run, run_digest
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store
 from gim_cv.tally import Ids, Image, Predict, PredictionWriter, Tally, tally
@@ -84,7 +84,9 @@ def evaluate_run(
         for name, found in measure_baselines(patches, batch=batch, progress=progress)
     }
     objects = {split: count_objects(patches, split, kept, level) for split in SPLITS}
-    return write_results(patches, tallies, level, baselines, objects, out_dir=out_dir)
+    return write_results(
+        patches, tallies, level, baselines, objects, run_sha256=run_digest(run_dir), out_dir=out_dir
+    )
 
 
 def choose_level(val: Tally, threshold: float | None) -> int:

@@ -19,7 +19,7 @@ from PIL import Image as Png
 from gim_cv.errors import MissingError
 from gim_cv.gallery import SPLIT_COLOURS, Figure, Gallery, Patch, choose
 from gim_cv.pictures import PALETTE, Picture, side_by_side, write_png
-from gim_cv.runs import read_history, read_run
+from gim_cv.rundir import read_history, read_run
 from gim_cv.sections import curve_section, data_section, run_section, score_section
 from gim_cv.store import open_store
 

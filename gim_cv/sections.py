@@ -17,7 +17,7 @@ from gim_cv.intervals import Interval, interval, read_counts
 from gim_cv.objects import SIZE_NAMES
 from gim_cv.patches import SPLITS
 from gim_cv.recipe import canonical_json, sha256_text
-from gim_cv.runs import HISTORY_FILE, RUN_FILE
+from gim_cv.rundir import HISTORY_FILE, RUN_FILE
 from gim_cv.schema import pair_names
 
 SEED = 0

@@ -18,6 +18,7 @@ from gim_cv.gallery import Gallery, Patch, choose
 from gim_cv.inventory import count_objects
 from gim_cv.report import write_report
 from gim_cv.results import write_results
+from gim_cv.rundir import run_digest
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store, write_store
 from gim_cv.tally import PredictionWriter, tally
@@ -55,16 +56,18 @@ def evaluated(folder, patches, predict):
         ),
     }
     level = best_level(model["val"].histogram)
-    objects = {
-        split: count_objects(patches, split, out / "predictions.zarr", level) for split in model
-    }
-    write_results(patches, model, level, baselines, objects, out_dir=out)
     run = folder / "Segmentalist"
     run.mkdir()
     parameters = {"loss": "tversky", "seed": 3, "datasets": "town", "parameters": 1234}
     (run / "run.yml").write_text(yaml.safe_dump({**parameters, "model": {"act": "<b>relu"}}))
     lines = [f"{e},{1 / (e + 1)},{1.1 / (e + 1)},{e / 9},{e / 10}" for e in range(8)]
     (run / "history.csv").write_text("\n".join(["epoch,loss,val_loss,iou,val_iou", *lines]) + "\n")
+    objects = {
+        split: count_objects(patches, split, out / "predictions.zarr", level) for split in model
+    }
+    write_results(
+        patches, model, level, baselines, objects, run_sha256=run_digest(run), out_dir=out
+    )
     return folder
 
 

@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from gim_cv.errors import DataError, MissingError
-from gim_cv.runs import collate_run_data, flat, read_history, read_run
+from gim_cv.rundir import read_history
+from gim_cv.runs import collate_run_data, flat, read_run
 
 
 def make_run(folder, *, losses=((0.9, 1.2), (0.5, 10.2), (0.4, 9.1)), **run):
