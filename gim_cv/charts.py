@@ -95,26 +95,35 @@ def line_chart(
     return _svg(parts, WIDTH, HEIGHT, title)
 
 
-def dot_chart(rows: Sequence[Dot], *, title: str) -> Markup:
-    """Return a chart with a row for each value from 0 to 1 and whiskers for its interval."""
+def dot_chart(rows: Sequence[Dot], *, title: str, axis: Axis | None = None) -> Markup:
+    """Return a chart with a row for each value, and whiskers for its interval.
+
+    Parameters
+    ----------
+    rows
+        From top to bottom.
+    title
+        Read out in place of the chart.
+    axis
+        Scale of the values; None is 0 to 1.
+    """
+    axis = axis or Axis("", 0, 1)
     left, right, step, top = 130, 24, 34, 8
-    width, height = WIDTH, top + step * len(rows) + 30
-    span = width - left - right
+    bottom = top + step * len(rows)
+    span = (WIDTH - left - right) / ((axis.high - axis.low) or 1)
 
     def place(value: float) -> str:
-        return f"{left + value * span:.1f}"
+        return f"{left + (value - axis.low) * span:.1f}"
 
-    bottom = top + step * len(rows)
     parts = [
         f'<line class="grid" x1="{place(tick)}" x2="{place(tick)}" y1="{top}" y2="{bottom}"/>'
         f'<text class="tick" x="{place(tick)}" y="{bottom + 18}" text-anchor="middle">'
         f"{_number(tick)}</text>"
-        for tick in (0, 0.2, 0.4, 0.6, 0.8, 1)
+        for tick in axis.ticks()
     ]
     for index, row in enumerate(rows):
-        middle = top + step * (index + 0.5)
-        parts += _dot_row(row, middle, left, place)
-    return _svg(parts, width, height, title)
+        parts += _dot_row(row, top + step * (index + 0.5), left, place)
+    return _svg(parts, WIDTH, bottom + 30, title)
 
 
 def _dot_row(row: Dot, middle: float, left: int, at: Callable[[float], str]) -> list[str]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import xarray as xr
-from markupsafe import Markup
-from PIL import Image as Png
 
-from gim_cv.errors import MissingError
 from gim_cv.gallery import SPLIT_COLOURS, Figure, Gallery, Patch, choose
+from gim_cv.page import data_uri, read_scores, render
 from gim_cv.pictures import PALETTE, Picture, side_by_side, write_png
 from gim_cv.rundir import read_history, read_run
 from gim_cv.sections import curve_section, data_section, run_section, score_section
@@ -80,15 +74,6 @@ def write_report(
     return page
 
 
-def read_scores(evaluate_dir: Path) -> dict[str, Any]:
-    """Return the content of ``scores.json``."""
-    path = evaluate_dir / "scores.json"
-    if not path.is_file():
-        raise MissingError("not evaluated", path=path, remedy="Run the evaluate stage first")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 def picture_section(
     gallery: Gallery, patches: xr.Dataset, shown: str, patches_shown: int, images: Path
 ) -> dict[str, Any]:
@@ -138,20 +123,3 @@ def _with_gap(picture: Picture, gap: int = 6) -> Picture:
 
 def _embedded(figure: Figure) -> dict[str, str]:
     return {"uri": data_uri(figure.picture), "alt": figure.alt, "caption": figure.caption}
-
-
-def data_uri(picture: Picture) -> str:
-    """Return a picture as a WebP data URI, for a page without other files."""
-    buffer = io.BytesIO()
-    Png.fromarray(picture).save(buffer, format="WEBP", quality=88, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def render(template: str, context: dict[str, Any]) -> str:
-    """Return a packaged page with its style inside; a name without a value is an error."""
-    loader = jinja2.PackageLoader("gim_cv")
-    environment = jinja2.Environment(
-        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    css = Markup(environment.get_template("page.css").render())  # noqa: S704  (packaged)
-    return environment.get_template(template).render(css=css, **context) + "\n"
