@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,9 +20,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, StoreError
-from gim_cv.feed import BlockCache, BlockReader, EpochPlan, plan_epoch
+from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
 from gim_cv.sampling import class_aware_index, split_index
-from gim_cv.schema import pair_names
 from gim_cv.store import open_arrays, open_store
 
 Array = NDArray[Any]
@@ -58,13 +56,21 @@ class Batches(keras.utils.PyDataset):
     shuffle
         Whether epochs have random orders: blocks are shuffled, and patches within windows of
         32 MiB. False: the order of the dataset.
+    shuffle_within
+        Whether patches are mixed within windows; None: as `shuffle` says, which then is about
+        blocks alone.
     augmenter
         Called as ``augmenter(image, mask, seed)`` for each patch, with a seed that follows from
         `seed`, the epoch, the patch's id and how often the epoch had it; None: no augmentation.
     scale
         Divisor of the images; None: the one in the store's statistics, 255 for any uint8.
+    float32
+        Whether x is scaled float32; False: the images as they are, in their own type.
     workers
         Threads that make batches, and threads that read blocks.
+    client
+        A dask client that augments the patches of a batch side by side; None: a batch's thread
+        does. Same batches either way.
     oversample
         Positions to take instead of each once (`balanced_index`), or the share of patches that
         should hold a class beyond 0 (`class_aware_index`).
@@ -90,9 +96,12 @@ class Batches(keras.utils.PyDataset):
         batch: int,
         seed: int,
         shuffle: bool,
+        shuffle_within: bool | None = None,
         augmenter: Augmenter | None = None,
         scale: float | None = None,
+        float32: bool = True,
         workers: int = 2,
+        client: Any = None,
         oversample: Int | float | None = None,
     ) -> None:
         super().__init__(workers=1)  # Keras's own threads would ask out of order
@@ -105,9 +114,12 @@ class Batches(keras.utils.PyDataset):
             dataset = open_store(dataset)
         self.patches = dataset
         self.batch, self.seed, self.shuffle = batch, seed, shuffle
-        self.augmenter = augmenter
-        self.scale = np.float32(_scale(self.patches) if scale is None else scale)
-        self.index = _index(self.patches, split, oversample)
+        self.shuffle_within = shuffle if shuffle_within is None else shuffle_within
+        self.augmenter, self.client = augmenter, client
+        self.scale: np.float32 | None = None
+        if float32:
+            self.scale = np.float32(_scale(dataset) if scale is None else scale)
+        self.index = _index(dataset, split, oversample)
         self._reader = BlockReader(dataset, arrays)
         self._threads, self._pool = workers, ThreadPoolExecutor(workers, "batch")
         self._cache = BlockCache(
@@ -115,7 +127,7 @@ class Batches(keras.utils.PyDataset):
             capacity=2 * self._reader.window + self._reader.blocks_in((workers + 1) * batch),
             pool=ThreadPoolExecutor(workers, "block"),
         )
-        self._ids = _ids(self.patches)
+        self._ids = patch_ids(dataset)
         self._plans: dict[int, EpochPlan] = {}
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self._lock = threading.RLock()
@@ -187,33 +199,49 @@ class Batches(keras.utils.PyDataset):
         plan = self._plan(epoch)
         start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
         self._read_ahead(plan, epoch, index, stop)
-        sizes = [self.patches.sizes[name] for name in ("row", "col", "band")]
-        x = np.empty((stop - start, *sizes), np.float32)
+        found = self._augmented([self._patch(plan, epoch, step) for step in range(start, stop)])
+        image = self.patches["image"]
+        x = np.empty((stop - start, *image.shape[1:]), np.float32 if self.scale else image.dtype)
         y = np.empty((*x.shape[:-1], 1), np.uint8)
-        for row, step in enumerate(range(start, stop)):
-            image, y[row] = self._patch(plan, epoch, step)
-            np.divide(image, self.scale, out=x[row], casting="same_kind")
+        for row, (pixels, ids) in enumerate(found):
+            y[row] = ids
+            if self.scale:
+                np.divide(pixels, self.scale, out=x[row], casting="same_kind")
+            else:
+                x[row] = pixels
         return x, y
 
-    def _patch(self, plan: EpochPlan, epoch: int, step: int) -> tuple[Array, Array]:
+    def _patch(self, plan: EpochPlan, epoch: int, step: int) -> tuple[Array, Array, int]:
+        """Return image, mask and the seed of their augmentation."""
         position = int(plan.positions[step])
         number = int(self._reader.number(plan.positions[step]))
         images, masks = self._cache.get(number)
         row = position - self._reader.start(number)
-        if self.augmenter is None:
-            return images[row], masks[row]
         words = [self.seed, epoch, *self._ids[position].tolist(), int(plan.repeats[step])]
-        seed = int(np.random.SeedSequence(words).generate_state(1)[0])
-        return self.augmenter(images[row], masks[row], seed)
+        seed = np.random.SeedSequence(words).generate_state(1) if self.augmenter else [0]
+        return images[row], masks[row], int(seed[0])
+
+    def _augmented(self, parts: list[tuple[Array, Array, int]]) -> Iterable[tuple[Array, Array]]:
+        if self.augmenter is None:
+            return ((image, mask) for image, mask, _ in parts)
+        if self.client is None:
+            return (self.augmenter(*part) for part in parts)
+        futures = self.client.map(self.augmenter, *zip(*parts, strict=True), pure=False)
+        gathered: list[tuple[Array, Array]] = self.client.gather(futures)
+        return gathered
 
     def _plan(self, epoch: int) -> EpochPlan:
-        epoch = epoch if self.shuffle else 0
+        epoch = epoch if self.shuffle or self.shuffle_within else 0
         with self._lock:
             if epoch not in self._plans:
                 while len(self._plans) > 2:
                     self._plans.pop(next(iter(self._plans)))
-                seed = (self.seed, epoch) if self.shuffle else None
-                self._plans[epoch] = plan_epoch(self.index, self._reader, seed)
+                self._plans[epoch] = plan_epoch(
+                    self.index,
+                    self._reader,
+                    blocks=(self.seed, epoch, 0) if self.shuffle else None,
+                    within=(self.seed, epoch, 1) if self.shuffle_within else None,
+                )
             return self._plans[epoch]
 
     def _read_ahead(self, plan: EpochPlan, epoch: int, index: int, stop: int) -> None:
@@ -268,10 +296,3 @@ def _index(patches: xr.Dataset, split: str, oversample: Int | float | None) -> I
     if np.ndim(oversample) == 0:
         return class_aware_index(patches, split, share=float(oversample))
     return np.sort(np.asarray(oversample, np.int64))
-
-
-def _ids(patches: xr.Dataset) -> Int:
-    """Return (patch, 3): a number made from the pair's name, row0 and col0."""
-    names = np.array([zlib.crc32(name.encode()) for name in pair_names(patches)], np.int64)
-    parts = [names[patches["pair"].to_numpy()], patches["row0"], patches["col0"]]
-    return np.stack([np.asarray(part, np.int64) % 2**32 for part in parts], axis=1)

@@ -19,8 +19,8 @@ from rich.progress import track
 from gim_cv.atomic import scratch_folder
 from gim_cv.errors import DataError
 from gim_cv.patches import IGNORE, SPLITS
-from gim_cv.pooling import PatchSource, PatchTable, check_alike
-from gim_cv.schema import ARRAYS, COORDS, layout
+from gim_cv.pooling import PatchSource, PatchTable, check_alike, merged_pairs
+from gim_cv.schema import ARRAYS, layout
 from gim_cv.shuffle import Row, Spool, in_order, read_ahead, readers_within
 from gim_cv.statistics import BandSums, add_patches, band_sums, summarise
 from gim_cv.store import read_block, write_store
@@ -151,13 +151,7 @@ def _gathered(
     start = 0
     for arrays in read_ahead(spool):
         stop = start + len(arrays["image"])
-        coords = {
-            name: (dims, table.coords[name][start:stop], like[name].attrs)
-            for name, (dims, _) in COORDS.items()
-        }
-        flags = {"flag_values": list(range(len(table.names)))}
-        flags |= {"flag_meanings": " ".join(table.names)}  # type: ignore[dict-item]
-        coords["pair"] = (*coords["pair"][:2], flags)
+        coords = table.variables(like, slice(start, stop))
         data = {name: (ARRAYS[name], arrays[name]) for name in ARRAYS}
         yield xr.Dataset(data, coords=coords, attrs=attrs)
         start = stop
@@ -178,13 +172,10 @@ def _attrs(
         )
     train = table.coords["split"] == 0
     pixels = table.coords["class_pixels"][train].sum(axis=0, dtype=np.int64)
-    pairs = {}
-    for source in sources:
-        pairs.update(source.patches.attrs["pairs"])
     return {
         "classes": sources[0].patches.attrs["classes"],
         "ignore": IGNORE,
-        "pairs": dict(sorted(pairs.items())),
+        "pairs": merged_pairs(sources),
         "splits": table.splits(),
         "shuffle_seed": seed,
         "statistics": summarise(sums, pixels, sources[0].patches["image"].dtype),

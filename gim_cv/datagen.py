@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,10 @@ class Datagen:
         for name in ("width_shift_range", "height_shift_range"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(name, expected="0 to below 1", found=getattr(self, name))
+
+    def moves_like(self, other: Datagen) -> bool:
+        """Return whether `other` moves pixels in the same way, whatever it does to values."""
+        return replace(self, rescale=None) == replace(other, rescale=None)
 
     def __call__(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
         """Return image (h, w, C) and mask (h, w, 1), moved as `seed` says, else unchanged."""

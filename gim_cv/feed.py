@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,7 +20,7 @@ from dask.local import get_sync
 from dask.optimization import cull
 from numpy.typing import NDArray
 
-from gim_cv.schema import ARRAYS, layout
+from gim_cv.schema import ARRAYS, layout, pair_names
 
 WINDOW_BYTES = 32 * 2**20
 """Raw bytes of the blocks among which patches are shuffled; two windows are held at most."""
@@ -126,11 +127,17 @@ class EpochPlan:
     blocks: list[list[int]]
 
 
-def plan_epoch(index: Int, reader: BlockReader, seed: tuple[int, ...] | None) -> EpochPlan:
-    """Return the order of an epoch: blocks in random order, patches mixed within windows of blocks.
+def plan_epoch(
+    index: Int,
+    reader: BlockReader,
+    *,
+    blocks: tuple[int, ...] | None,
+    within: tuple[int, ...] | None,
+) -> EpochPlan:
+    """Return the order of an epoch: blocks in some order, patches mixed within windows of blocks.
 
-    A patch that comes several times comes in as many passes over its block, so that its repeats
-    are far apart. Pure in its arguments.
+    Where blocks are shuffled, a patch that comes several times comes in as many passes over its
+    block, so that its repeats are far apart. Pure in its arguments.
 
     Parameters
     ----------
@@ -138,28 +145,39 @@ def plan_epoch(index: Int, reader: BlockReader, seed: tuple[int, ...] | None) ->
         Positions to take, ascending, repeats allowed.
     reader
         Knows blocks and window.
-    seed
-        Of the order; None: the order of `index`.
+    blocks
+        Seed of the order of blocks; None: as they stand.
+    within
+        Seed of the order within windows; None: block after block, as patches stand in them.
     """
-    first = np.searchsorted(index, index, side="left")
-    repeats = np.arange(len(index)) - first
+    repeats = np.arange(len(index)) - np.searchsorted(index, index, side="left")
     block = reader.number(index)
-    if seed is None:
-        unit, window_of_unit = block, np.arange(len(reader.ends)) // reader.window
-        order = np.arange(len(index))
+    unit = block if blocks is None else repeats * len(reader.ends) + block
+    units, unit = np.unique(unit, return_inverse=True)
+    turn = np.arange(len(units)) if blocks is None else np.argsort(_draws(blocks, len(units)))
+    rank = np.empty(len(units), np.int64)
+    rank[turn] = np.arange(len(units))
+    window = rank[unit] // reader.window
+    if within is None:
+        order = np.argsort(rank[unit], kind="stable")
     else:
-        draws = np.random.PCG64(seed)
-        unit = repeats * len(reader.ends) + block
-        units, unit = np.unique(unit, return_inverse=True)
-        window_of_unit = np.empty(len(units), np.int64)
-        turn = np.argsort(draws.random_raw(len(units)), kind="stable")
-        window_of_unit[turn] = np.arange(len(units)) // reader.window
-        order = np.lexsort((draws.random_raw(len(index)), window_of_unit[unit]))
-    _, window = np.unique(window_of_unit[unit][order], return_inverse=True)
-    count = int(window[-1]) + 1 if len(window) else 0
-    starts = np.searchsorted(window, np.arange(count + 1))
-    blocks = [list(dict.fromkeys(block[order[a:b]].tolist())) for a, b in pairwise(starts.tolist())]
-    return EpochPlan(index[order], repeats[order], window, blocks)
+        order = np.lexsort((_draws(within, len(index)), window))
+    _, window = np.unique(window[order], return_inverse=True)
+    starts = np.searchsorted(window, np.arange(int(window[-1]) + 2 if len(window) else 1))
+    parts = [list(dict.fromkeys(block[order[a:b]].tolist())) for a, b in pairwise(starts.tolist())]
+    return EpochPlan(index[order], repeats[order], window, parts)
+
+
+def _draws(seed: tuple[int, ...], count: int) -> NDArray[np.uint64]:
+    """Return raw 64-bit draws: numpy promises that they never change."""
+    return np.random.PCG64(seed).random_raw(count)
+
+
+def patch_ids(patches: xr.Dataset) -> Int:
+    """Return (patch, 3) numbers made from the pair's name, row0 and col0, 0 to 2³² - 1."""
+    names = np.array([zlib.crc32(name.encode()) for name in pair_names(patches)], np.int64)
+    parts = [names[patches["pair"].to_numpy()], patches["row0"], patches["col0"]]
+    return np.stack([np.asarray(part, np.int64) % 2**32 for part in parts], axis=1)
 
 
 class BlockCache:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import dask.array
 import numpy as np
 import xarray as xr
 import zarr
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import StoreError
 from gim_cv.patches import SPLITS
-from gim_cv.schema import COORDS
+from gim_cv.schema import ARRAYS, COORDS
 from gim_cv.shuffle import shuffled_order
 from gim_cv.store import open_arrays, open_store, pair_names
 
@@ -23,6 +24,7 @@ COLOURS = frozenset({"red", "green", "blue", "nir", "rededge", "gray", "grey", "
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]
+da: Any = dask.array  # its functions have no types
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,16 @@ class PatchTable:
         ordered = {name: values[order] for name, values in coords.items()}
         return cls(ordered, names, np.split(place, ends), rank)
 
+    def variables(self, like: xr.Dataset, where: slice = slice(None)) -> dict[str, Any]:
+        """Return the coordinates of a slice of patches, with the attributes of `like`."""
+        found = {
+            name: (dims, self.coords[name][where], like[name].attrs)
+            for name, (dims, _) in COORDS.items()
+        }
+        flags = {"flag_values": list(range(len(self.names)))}
+        pair = (*found["pair"][:2], flags | {"flag_meanings": " ".join(self.names)})
+        return found | {"pair": pair}
+
     def splits(self) -> dict[str, list[int]]:
         """Return the first and past-last patch of each split."""
         ends = np.searchsorted(self.coords["split"], range(len(SPLITS) + 1)).tolist()
@@ -159,3 +171,39 @@ def _check_unique(ids: dict[str, Array], names: list[str]) -> None:
             "comes twice",
             remedy="Prepare the pair again",
         )
+
+
+def pool_lazily(parts: Sequence[xr.Dataset], seed: int) -> xr.Dataset:
+    """Return what `combine_stores` would write of these patch datasets, with lazy pixels.
+
+    Parameters
+    ----------
+    parts
+        Patch datasets with dask arrays, no pair in common.
+    seed
+        Of the permutation.
+
+    Raises
+    ------
+    StoreError
+        If they differ, naming both sides, or a pair comes twice.
+    """
+    sources = [PatchSource(Path("+".join(pair_names(part))), part, {}) for part in parts]
+    check_alike(sources)
+    table = PatchTable.of(sources, seed)
+    order = np.argsort(np.concatenate(table.places))
+    arrays = {
+        name: (dims, da.concatenate([part[name].data for part in parts])[order])
+        for name, dims in ARRAYS.items()
+    }
+    attrs = {**parts[0].attrs, "pairs": merged_pairs(sources)}
+    attrs |= {"splits": table.splits(), "shuffle_seed": seed}
+    return xr.Dataset(arrays, coords=table.variables(parts[0]), attrs=attrs)
+
+
+def merged_pairs(sources: Sequence[PatchSource]) -> dict[str, Any]:
+    """Return the attributes of all pairs, sorted by name."""
+    found: dict[str, Any] = {}
+    for source in sources:
+        found.update(source.patches.attrs["pairs"])
+    return dict(sorted(found.items()))

@@ -52,6 +52,11 @@ def balanced_index(
     return np.sort(np.concatenate([_spread(rows, most) for rows in members] or [index]))
 
 
+def balanced_oversample(patches: xr.Dataset, *, groups: Mapping[str, str] | None = None) -> Int:
+    """Return `balanced_index` of the train split: an `oversample_fn` of training datasets."""
+    return balanced_index(patches, "train", groups=groups)
+
+
 def class_aware_index(patches: xr.Dataset, split: str = "train", *, share: float) -> Int:
     """Return positions in which at least about `share` of the patches hold a class beyond 0.
 

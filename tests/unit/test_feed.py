@@ -53,16 +53,16 @@ def test_a_window_is_so_many_bytes():
 def test_an_epoch_without_a_seed_keeps_the_order():
     reader = reader_of(patch_set("a", 40))
     index = np.array([1, 2, 2, 7, 20, 39])
-    plan = plan_epoch(index, reader, None)
+    plan = plan_epoch(index, reader, blocks=None, within=None)
     assert plan.positions.tolist() == index.tolist()
     assert plan.repeats.tolist() == [0, 0, 1, 0, 0, 0]
-    assert plan.window.tolist() == [0, 0, 0, 0, 1, 2]
-    assert plan.blocks == [[0, 1], [5], [9]]
+    assert plan.window.tolist() == [0, 0, 0, 0, 0, 1]
+    assert plan.blocks == [[0, 1, 5], [9]]
 
 
 def test_windows_hold_whole_blocks_and_few_of_them():
     reader = reader_of(patch_set("a", 400))
-    plan = plan_epoch(np.arange(400), reader, (1, 0))
+    plan = plan_epoch(np.arange(400), reader, blocks=(1, 0), within=(1, 1))
     assert sorted(plan.positions.tolist()) == list(range(400))
     assert (np.diff(plan.window) >= 0).all()
     assert all(len(blocks) <= reader.window for blocks in plan.blocks)
@@ -73,10 +73,24 @@ def test_windows_hold_whole_blocks_and_few_of_them():
         assert len(inside) == 4 * len(blocks)
 
 
+def test_blocks_and_their_insides_are_shuffled_apart():
+    reader = reader_of(patch_set("a", 40))
+    natural = np.arange(40)
+    only_blocks = plan_epoch(natural, reader, blocks=(0,), within=None).positions
+    assert all((np.diff(part) == 1).all() for part in only_blocks.reshape(10, 4))
+    assert only_blocks.tolist() != natural.tolist()
+    only_within = plan_epoch(natural, reader, blocks=None, within=(0,)).positions
+    windows = [only_within[k : k + 12] for k in range(0, 40, 12)]
+    assert [sorted(part.tolist()) for part in windows] == [
+        list(range(k, min(k + 12, 40))) for k in range(0, 40, 12)
+    ]
+    assert only_within.tolist() != natural.tolist()
+
+
 def test_the_order_is_pure_in_seed_and_epoch():
     reader = reader_of(patch_set("a", 200))
     orders = [
-        plan_epoch(np.arange(200), reader, seed).positions.tolist()
+        plan_epoch(np.arange(200), reader, blocks=seed, within=seed).positions.tolist()
         for seed in ((1, 0), (1, 0), (1, 1), (2, 0))
     ]
     assert orders[0] == orders[1]
@@ -86,14 +100,16 @@ def test_the_order_is_pure_in_seed_and_epoch():
 def test_repeats_are_counted_and_kept_apart():
     reader = reader_of(patch_set("a", 400))
     index = np.sort(np.concatenate([np.arange(400), [17] * 4]))
-    plan = plan_epoch(index, reader, (0, 0))
+    plan = plan_epoch(index, reader, blocks=(0, 0), within=(0, 1))
     where = np.flatnonzero(plan.positions == 17)
     assert sorted(plan.repeats[where].tolist()) == [0, 1, 2, 3, 4]
     assert len(set(plan.window[where].tolist())) >= 3
 
 
 def test_an_empty_epoch():
-    plan = plan_epoch(np.array([], np.int64), reader_of(patch_set("a", 9)), (0, 0))
+    plan = plan_epoch(
+        np.array([], np.int64), reader_of(patch_set("a", 9)), blocks=(0,), within=(0,)
+    )
     assert (plan.positions.size, plan.blocks) == (0, [])
 
 
