@@ -19,7 +19,8 @@ from gim_cv.selection import Choice, labels, select
 from gim_cv.store import open_store
 
 STYLES = 4
-NOT_COMPARED = {*SAMPLES, "run_dir", "evaluate_dir", "rev", "test_digest", "threshold"}
+NOT_COMPARED = {*SAMPLES, "run_dir", "evaluate_dir", "rev", "test_digest", "loss_fn"}
+RESULTS = ("val_", "test_", "lowest_", "best_", "epochs_run", "threshold")
 
 
 def write_comparison(
@@ -116,14 +117,15 @@ def _styles(frame: pd.DataFrame) -> list[int]:
     return [index % STYLES + 1 for index in range(len(frame))]
 
 
-def differing(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return name and cells of each column of plain values in which the runs differ."""
-    rows = []
+def differing(frame: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    """Return name and cells of each column in which the runs differ: parameters and results."""
+    found: dict[str, list[dict[str, Any]]] = {"Parameters": [], "Results": []}
     for name in sorted(set(frame.columns) - NOT_COMPARED):
         cells = [_cell(value) for value in frame[name]]
         if len(set(cells)) > 1:
-            rows.append({"name": name, "cells": cells})
-    return rows
+            kind = "Results" if name.startswith(RESULTS) else "Parameters"
+            found[kind].append({"name": name, "cells": cells})
+    return found
 
 
 def _cell(value: Any) -> str:

@@ -87,11 +87,22 @@ def select(frame: pd.DataFrame, *, metric: str, split: str, seed: int) -> Choice
 
 
 def labels(frame: pd.DataFrame) -> list[str]:
-    """Return a name for each run: its revision, or its folder's name in the workspace."""
-    return [
-        str(rev) if rev != "workspace" else Path(str(run_dir)).name
+    """Return a name for each run: its revision, or its folder's name in the workspace.
+
+    What all names begin with, up to an underscore, is left out: of ``Segmentalist_dice`` and
+    ``Segmentalist_bce`` remain ``dice`` and ``bce``.
+    """
+    names = [
+        Path(str(run_dir)).name if rev == "workspace" else str(rev)
         for rev, run_dir in zip(frame["rev"], frame["run_dir"], strict=True)
     ]
+    words = [name.split("_") for name in names]
+    shared = 0
+    while len(names) > 1 and all(len(some) > shared + 1 for some in words):
+        if len({some[shared] for some in words}) > 1:
+            break
+        shared += 1
+    return ["_".join(some[shared:]) for some in words]
 
 
 def costs(frame: pd.DataFrame) -> list[float]:

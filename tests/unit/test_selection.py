@@ -45,9 +45,9 @@ def test_a_run_that_is_better_beyond_chance_is_chosen_though_dear(tmp_path):
     evaluated_run(tmp_path, "large", recall=0.8, parameters=9000)
     found = chosen(tmp_path)
     assert found.row["loss"] == "large"
-    assert found.table["label"].tolist() == ["Segmentalist_large", "Segmentalist_small"]
+    assert found.table["label"].tolist() == ["large", "small"]
     assert found.table["tied"].tolist() == [True, False]
-    assert "Worse beyond chance: Segmentalist_small" in found.reason
+    assert "Worse beyond chance: small" in found.reason
 
 
 def test_a_tie_goes_to_the_cheaper_model_with_the_reason_written(tmp_path):
