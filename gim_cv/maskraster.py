@@ -20,7 +20,6 @@ from gim_cv.rasterfile import Handles, grid_of, mask_kind, open_raster, unreadab
 Array = NDArray[Any]
 Value = int | tuple[int, int, int]
 _LATTICE = 16  # px between the points whose place in the label raster is computed exactly
-_UNKNOWN = -1
 
 
 @dataclass(frozen=True)
@@ -143,13 +142,14 @@ class MaskRaster:
 
 def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: str) -> Array:
     """Return class ids (h, w) uint8 of raw values (bands, h, w); 255 where not `known` or NaN."""
+    unknown = next(i for i in range(IGNORE, -1, -1) if i not in {IGNORE, *ids.values()})
     if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2 and len(raw) == 1:
-        table = np.full(np.iinfo(raw.dtype).max + 1, _UNKNOWN, np.int16)
+        table = np.full(np.iinfo(raw.dtype).max + 1, unknown, np.uint8)
         for value, class_id in ids.items():
             table[value] = class_id
         out = table[raw[0]]
     else:
-        out = np.full(raw.shape[1:], _UNKNOWN, np.int16)
+        out = np.full(raw.shape[1:], unknown, np.uint8)
         for value, class_id in ids.items():
             parts = value if isinstance(value, tuple) else (value,)
             hit = [band == part for band, part in zip(raw, parts, strict=True)]
@@ -158,16 +158,17 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
         out[~known] = IGNORE
     if raw.dtype.kind == "f":
         out[np.isnan(raw).any(axis=0)] = IGNORE
-    if out.min() == _UNKNOWN:
-        strange = np.unique(raw[:, out == _UNKNOWN], axis=1).T[:8].tolist()
+    strange = out == unknown
+    if strange.any():
+        values = np.unique(raw[:, strange], axis=1).T[:8].tolist()
         raise DataError(
             "label values without a class",
             path=path,
             expected=f"one of {', '.join(map(str, ids))}",
-            found=", ".join(str(v[0] if len(v) == 1 else tuple(v)) for v in strange),
+            found=", ".join(str(v[0] if len(v) == 1 else tuple(v)) for v in values),
             remedy="Add them to mask_values or ignore_values of the pair in data/catalog.yaml",
         )
-    return out.astype(np.uint8)
+    return out
 
 
 def _own_grid(dataset: Any, grid: PixelGrid, crs: str | None, path: Path) -> PixelGrid:

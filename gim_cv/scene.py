@@ -19,7 +19,7 @@ from gim_cv.territory import Territory
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
-TASK_BYTES = 32 * 2**20
+TASK_BYTES = 16 * 2**20
 """About what one task may hold, as patches and as source pixels, bytes."""
 
 
@@ -83,7 +83,8 @@ class Scene:
         """Return image (h, w, C), mask (h, w) and validity (h, w) of a window, all splits alike."""
         image, valid = self.image.read(window)
         mask = self._mask(window)
-        mask[~valid] = IGNORE
+        if not valid.all():
+            mask[~valid] = IGNORE
         return image, mask, valid
 
     def _mask(self, window: Window) -> Array:
@@ -139,7 +140,7 @@ class Scene:
         origins = task[:, :2] - (row0, col0)
         images, masks = cut(image, origins, px), cut(mask[..., None], origins, px)
         valids = cut(valid, origins, px)
-        own = self._blank(images, masks, valids, task, rect)
+        own = self._blank(images, masks, valids, task)
         kept, dropped = self._prune(images, masks, valids, own)
         if len(kept) < len(task):
             images, masks, valids, task = images[kept], masks[kept], valids[kept], task[kept]
@@ -172,17 +173,14 @@ class Scene:
         batch = self.cut(task)
         return replace(batch, image=batch.image[:0].copy(), mask=batch.mask[:0].copy())
 
-    def _blank(self, images: Array, masks: Array, valids: Bool, task: Int, rect: Window) -> Bool:
+    def _blank(self, images: Array, masks: Array, valids: Bool, task: Int) -> Bool:
         """Blank the patches (in place) where other splits own; return which own a pixel at all."""
         own = np.ones(len(task), bool)
-        hidden = self.territory.foreign(rect)
         grid, px = self.image.grid, self.patches.patch_px
         for i, (row, col, code) in enumerate(task.tolist()):
-            if code not in hidden:
-                continue
             window = Window(row, col, px, px)
-            blank = hidden[code][window.within(rect)]
-            if blank.any():
+            blank = self.territory.foreign(window, code)
+            if blank is not None:
                 images[i][blank], masks[i][blank], valids[i][blank] = 0, IGNORE, False
                 inside = window.clipped(grid.height, grid.width)
                 own[i] = not blank[inside.within(window)].all()

@@ -47,6 +47,11 @@ class Shapes:
         edges = Edges.of(self.geometries) if self.all_touched else None
         object.__setattr__(self, "_edges", edges)
 
+    def meets(self, window: Window) -> bool:
+        """Return whether any shape meets the window."""
+        box = shapely.box(window.col0, window.row0, window.col1, window.row1)
+        return self._tree.query(box, predicate="intersects").size > 0
+
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
         box = shapely.box(window.col0, window.row0, window.col1, window.row1)

@@ -39,8 +39,8 @@ class Territory:
     cells
         Split code → its cells, in pixel coordinates; empty where one split owns all.
     forbidden
-        Split code → shapes that the *other* splits may not touch, also of cells just outside the
-        raster; empty where one owns all.
+        Split code → the cells that it must not touch, those of other splits, grown; also cells
+        just outside the raster. Empty where one split owns all.
     """
 
     grid: PixelGrid
@@ -73,23 +73,16 @@ class Territory:
         table = np.concatenate(parts)
         return np.asarray(table[np.lexsort(table.T[::-1])])
 
-    def foreign(self, window: Window) -> dict[int, Bool]:
-        """Return split code → (height, width) bool: pixels of `window` it must not see.
+    def foreign(self, window: Window, code: int) -> Bool | None:
+        """Return the pixels of `window` that split `code` must not see, or None if it may see all.
 
-        A pixel is foreign to a split where the (grown) cell of any other split touches it. A split
-        that may see all of the window is left out.
+        Those are the pixels that the (grown) cell of another split touches: (height, width) bool.
         """
-        touched = {}
-        for code, shapes in self.forbidden.items():
-            burnt = shapes.burn(window, 0) != 0
-            if burnt.any():
-                touched[code] = burnt
-        hidden: dict[int, Bool] = {}
-        for code in self.codes:
-            others = [burnt for other, burnt in touched.items() if other != code]
-            if others:
-                hidden[code] = np.logical_or.reduce(others)
-        return hidden
+        shapes = self.forbidden.get(code)
+        if shapes is None or not shapes.meets(window):
+            return None
+        touched = shapes.burn(window, 0) != 0
+        return touched if touched.any() else None
 
     def attrs(self) -> dict[str, Any]:
         """Return what `certificate.certify` needs: rule, splits, footprint; and cell counts."""
@@ -146,8 +139,7 @@ def survey(
     if len(np.unique(codes[near])) == 1:
         return Territory(grid, split, present, {}, {})
     cells = {code: polygons[inside & (codes == code)] for code in present}
-    around = np.unique(codes[near]).tolist()
-    forbidden = {code: _touching(wide[near & (codes == code)]) for code in around}
+    forbidden = {code: _touching(wide[near & (codes != code)]) for code in present}
     return Territory(grid, split, present, cells, forbidden)
 
 
