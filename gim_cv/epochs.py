@@ -135,7 +135,8 @@ class Training:
         row = {"epoch": float(epoch), **self.validate()}
         if self.val is None:
             self.train.epoch = epoch
-            row["loss"] = self.model.evaluate(self.train, return_dict=True, verbose=0)["loss"]
+            found = self.model.evaluate(self.train, return_dict=True, verbose=0)
+            row |= {name: float(value) for name, value in found.items()}
         progress.rows.append(row)
         self.keep_if_best(row, progress)
         return row

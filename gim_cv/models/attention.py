@@ -14,35 +14,56 @@ from gim_cv.serial import register
 Tensor = Any
 CBAM_REDUCTION = 8
 CBAM_KERNEL_PX = 7
+# Keras' default of 0.99 needs hundreds of steps to follow; small stores have a dozen per epoch.
+NORM_MOMENTUM = 0.9
 
 
-def cbam(x: Tensor, act: str) -> Tensor:
+def cbam(x: Tensor, act: str, *, name: str) -> Tensor:
     """Return x weighed by attention over its channels, then over its pixels.
+
+    Parameters
+    ----------
+    x
+        ``(B, h, w, C)``.
+    act
+        Activation.
+    name
+        Beginning of the layers' names.
 
     Source: Woo et al. 2018, "CBAM: Convolutional block attention module", eq. 1–3.
     """
-    x = layers.Multiply()([x, channel_attention(x, act, CBAM_REDUCTION)])
-    return layers.Multiply()([x, spatial_attention(x)])
+    channels = channel_attention(x, act, CBAM_REDUCTION, name=f"{name}_channels")
+    x = layers.Multiply(name=f"{name}_by_channel")([x, channels])
+    pixels = spatial_attention(x, name=f"{name}_pixels")
+    return layers.Multiply(name=f"{name}_by_pixel")([x, pixels])
 
 
-def channel_attention(x: Tensor, act: str, reduction: int) -> Tensor:
+def channel_attention(x: Tensor, act: str, reduction: int, *, name: str) -> Tensor:
     """Return one weight 0–1 per channel, ``(B, 1, 1, C)``, from its mean and its maximum."""
     channels = x.shape[-1]
-    hidden = layers.Dense(max(channels // reduction, 1), activation=act)
-    out = layers.Dense(channels)
-    mean = layers.GlobalAveragePooling2D(keepdims=True)(x)
-    peak = layers.GlobalMaxPooling2D(keepdims=True)(x)
-    return layers.Activation("sigmoid")(layers.Add()([out(hidden(mean)), out(hidden(peak))]))
+    hidden = layers.Dense(max(channels // reduction, 1), activation=act, name=f"{name}_hidden")
+    out = layers.Dense(channels, name=f"{name}_dense")
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_mean")(x)
+    peak = layers.GlobalMaxPooling2D(keepdims=True, name=f"{name}_max")(x)
+    total = layers.Add(name=f"{name}_sum")([out(hidden(mean)), out(hidden(peak))])
+    return layers.Activation("sigmoid", name=f"{name}_weight")(total)
 
 
-def spatial_attention(x: Tensor) -> Tensor:
+def spatial_attention(x: Tensor, *, name: str) -> Tensor:
     """Return one weight 0–1 per pixel, ``(B, h, w, 1)``, from the channels' mean and maximum."""
-    seen = layers.Concatenate()([MeanChannel()(x), MaxChannel()(x)])
-    weigh = layers.Conv2D(1, CBAM_KERNEL_PX, padding="same", activation="sigmoid", use_bias=False)
-    return weigh(seen)
+    kinds = [MeanChannel(name=f"{name}_mean")(x), MaxChannel(name=f"{name}_max")(x)]
+    weigh = layers.Conv2D(
+        1,
+        CBAM_KERNEL_PX,
+        padding="same",
+        activation="sigmoid",
+        use_bias=False,
+        name=f"{name}_weight",
+    )
+    return weigh(layers.Concatenate(name=f"{name}_both")(kinds))
 
 
-def spatial_gate(skip: Tensor, signal: Tensor, act: str) -> Tensor:
+def spatial_gate(skip: Tensor, signal: Tensor, act: str, *, name: str) -> Tensor:
     """Return the skip with pixels that the decoder's signal does not ask for turned down (SAG).
 
     Parameters
@@ -53,43 +74,53 @@ def spatial_gate(skip: Tensor, signal: Tensor, act: str) -> Tensor:
         ``(B, h, w, g)`` of the decoder at the same size.
     act
         Activation.
+    name
+        Beginning of the layers' names.
 
     Source: Oktay et al. 2018, "Attention U-Net", eq. 1–2, with a 3×3 convolution before the
     weights, so that a pixel is judged with its neighbours.
     """
     filters = skip.shape[-1]
-    both = layers.Activation(act)(_joined(skip, signal))
-    near = layers.Activation(act)(_norm(_conv(both, filters, 3)))
-    weight = layers.Conv2D(1, 1, activation="sigmoid")(near)
-    return _norm(_conv(layers.Multiply()([skip, weight]), filters, 1))
+    both = _joined(skip, signal, act, name=name)
+    near = _conv_norm(both, filters, 3, name=f"{name}_near")
+    near = layers.Activation(act, name=f"{name}_near_act")(near)
+    weight = layers.Conv2D(1, 1, activation="sigmoid", name=f"{name}_weight")(near)
+    gated = layers.Multiply(name=f"{name}_gated")([skip, weight])
+    return _conv_norm(gated, filters, 1, name=f"{name}_out")
 
 
-def channel_spatial_gate(skip: Tensor, signal: Tensor, act: str) -> Tensor:
+def channel_spatial_gate(skip: Tensor, signal: Tensor, act: str, *, name: str) -> Tensor:
     """Return the skip with channels and pixels weighed by the decoder's signal (CSAG).
 
     Parameters are those of `spatial_gate`; the channels' weights come from both tensors pooled
     over the image, the pixels' weights from a 1×1 convolution.
     """
     filters = skip.shape[-1]
-    both = layers.Activation(act)(_joined(skip, signal))
-    weight = layers.Conv2D(1, 1, activation="sigmoid")(both)
-    gated = layers.Multiply()([skip, channel_attention(both, act, 1), weight])
-    return _norm(_conv(gated, filters, 1))
+    both = _joined(skip, signal, act, name=name)
+    weight = layers.Conv2D(1, 1, activation="sigmoid", name=f"{name}_weight")(both)
+    channels = channel_attention(both, act, 1, name=f"{name}_channels")
+    gated = layers.Multiply(name=f"{name}_gated")([skip, channels, weight])
+    return _conv_norm(gated, filters, 1, name=f"{name}_out")
 
 
-def _joined(skip: Tensor, signal: Tensor) -> Tensor:
+def _joined(skip: Tensor, signal: Tensor, act: str, *, name: str) -> Tensor:
+    """Return act(a(skip) + b(signal)) with the skip's number of channels."""
     filters = skip.shape[-1]
-    return layers.Add()([_norm(_conv(skip, filters, 1)), _norm(_conv(signal, filters, 1))])
+    parts = {"skip": skip, "signal": signal}
+    mapped = [_conv_norm(x, filters, 1, name=f"{name}_{part}") for part, x in parts.items()]
+    return layers.Activation(act, name=f"{name}_act")(layers.Add(name=f"{name}_sum")(mapped))
 
 
-def _conv(x: Tensor, filters: int, kernel: int) -> Tensor:
-    return layers.Conv2D(
-        filters, kernel, padding="same", use_bias=False, kernel_initializer="he_normal"
-    )(x)
-
-
-def _norm(x: Tensor) -> Tensor:
-    return layers.BatchNormalization(momentum=0.9)(x)
+def _conv_norm(x: Tensor, filters: int, kernel: int, *, name: str) -> Tensor:
+    conv = layers.Conv2D(
+        filters,
+        kernel,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )
+    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(conv(x))
 
 
 @register
@@ -136,18 +167,25 @@ class LambdaLayer(layers.Layer):
         super().__init__(**options)
         self.filters, self.keys, self.window_px = filters, keys, window_px
         self.heads = next(heads for heads in (4, 2, 1) if filters % heads == 0)
-        self.query = layers.Conv2D(self.heads * keys, 1, use_bias=False, dtype=self.dtype_policy)
-        self.key = layers.Conv2D(keys, 1, use_bias=False, dtype=self.dtype_policy)
-        self.value = layers.Conv2D(
-            filters // self.heads, 1, use_bias=False, dtype=self.dtype_policy
+        self.query = layers.Conv2D(
+            self.heads * keys, 1, use_bias=False, name="query", dtype=self.dtype_policy
         )
-        self.query_norm = layers.BatchNormalization(momentum=0.9, dtype=self.dtype_policy)
-        self.value_norm = layers.BatchNormalization(momentum=0.9, dtype=self.dtype_policy)
+        self.key = layers.Conv2D(keys, 1, use_bias=False, name="key", dtype=self.dtype_policy)
+        self.value = layers.Conv2D(
+            filters // self.heads, 1, use_bias=False, name="value", dtype=self.dtype_policy
+        )
+        self.query_norm = layers.BatchNormalization(
+            momentum=NORM_MOMENTUM, name="query_norm", dtype=self.dtype_policy
+        )
+        self.value_norm = layers.BatchNormalization(
+            momentum=NORM_MOMENTUM, name="value_norm", dtype=self.dtype_policy
+        )
         self.near = layers.DepthwiseConv2D(
             window_px,
             padding="same",
             depth_multiplier=keys,
             use_bias=False,
+            name="near",
             depthwise_initializer=keras.initializers.RandomNormal(stddev=0.02),
             dtype=self.dtype_policy,
         )

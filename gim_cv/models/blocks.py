@@ -13,13 +13,11 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from gim_cv.models.attention import LambdaLayer, cbam
+from gim_cv.models.attention import NORM_MOMENTUM, LambdaLayer, cbam
 from gim_cv.models.design import Design
 from gim_cv.serial import register
 
 Tensor = Any
-# Keras' default of 0.99 needs hundreds of steps to follow; small stores have a dozen per epoch.
-NORM_MOMENTUM = 0.9
 
 
 def conv_norm(
@@ -27,6 +25,7 @@ def conv_norm(
     filters: int,
     kernel: int,
     *,
+    name: str,
     act: str | None,
     strides: int = 1,
     groups: int = 1,
@@ -42,6 +41,8 @@ def conv_norm(
         Channels of the result.
     kernel
         Side of the kernel, px.
+    name
+        Beginning of the layers' names; explicit names make weight files equal to the byte.
     act
         Activation, or None.
     strides
@@ -59,9 +60,12 @@ def conv_norm(
         groups=groups,
         use_bias=False,
         kernel_initializer="he_normal",
+        name=f"{name}_conv",
     )(x)
-    x = layers.BatchNormalization(momentum=NORM_MOMENTUM, gamma_initializer=gamma)(x)
-    return x if act is None else layers.Activation(act)(x)
+    norm = layers.BatchNormalization(
+        momentum=NORM_MOMENTUM, gamma_initializer=gamma, name=f"{name}_norm"
+    )
+    return norm(x) if act is None else layers.Activation(act, name=f"{name}_act")(norm(x))
 
 
 def residual_block(
@@ -69,6 +73,7 @@ def residual_block(
     filters: int,
     design: Design,
     *,
+    name: str,
     strides: int = 1,
     attention: bool = False,
     lambda_conv: bool = False,
@@ -83,6 +88,8 @@ def residual_block(
         f, channels of the result.
     design
         Its `act` and `cardinality` are used.
+    name
+        Beginning of the layers' names.
     strides
         Step of the first convolution, px.
     attention
@@ -93,18 +100,21 @@ def residual_block(
     Source: He et al. 2016, "Deep residual learning"; the last batch norm starts at 0 (Goyal et al.
     2017, "Accurate, large minibatch SGD", section 5.1), so that a block begins as its shortcut.
     """
-    shortcut = x
+    act, shortcut = design.act, x
     if x.shape[-1] != filters or strides > 1:
-        shortcut = conv_norm(x, filters, 1, act=None, strides=strides)
-    y = conv_norm(x, filters // 2, 3, act=design.act, strides=strides)
+        shortcut = conv_norm(x, filters, 1, name=f"{name}_shortcut", act=None, strides=strides)
+    y = conv_norm(x, filters // 2, 3, name=f"{name}_narrow", act=act, strides=strides)
     if lambda_conv:
-        y = layers.Activation(design.act)(LambdaLayer(filters)(y))
+        y = layers.Activation(act, name=f"{name}_wide_act")(
+            LambdaLayer(filters, name=f"{name}_lambda")(y)
+        )
     else:
-        y = conv_norm(y, filters, 3, act=design.act, groups=design.cardinality)
-    y = conv_norm(y, filters, 1, act=None, gamma="zeros")
+        y = conv_norm(y, filters, 3, name=f"{name}_wide", act=act, groups=design.cardinality)
+    y = conv_norm(y, filters, 1, name=f"{name}_last", act=None, gamma="zeros")
     if attention:
-        y = cbam(y, design.act)
-    return layers.Activation(design.act)(layers.Add()([shortcut, y]))
+        y = cbam(y, act, name=f"{name}_cbam")
+    total = layers.Add(name=f"{name}_sum")([shortcut, y])
+    return layers.Activation(act, name=f"{name}_out")(total)
 
 
 @register
@@ -127,15 +137,15 @@ class DoubleLike(layers.Layer):
         return (*like_shape[:3], x_shape[3])
 
 
-def half(x: Tensor, *, mean: bool = False) -> Tensor:
+def half(x: Tensor, *, name: str, mean: bool = False) -> Tensor:
     """Return x max-pooled (or average-pooled) to half its size, rounded up."""
     pool = layers.AveragePooling2D if mean else layers.MaxPooling2D
-    return pool(2, padding="same")(x)
+    return pool(2, padding="same", name=name)(x)
 
 
-def logits(x: Tensor, design: Design, kernel: int) -> Tensor:
+def logits(x: Tensor, design: Design, kernel: int, *, name: str) -> Tensor:
     """Return the class scores of x in float32, ``(B, h, w, n_classes)``."""
-    head = layers.Conv2D(design.n_classes, kernel, padding="same", dtype="float32")
+    head = layers.Conv2D(design.n_classes, kernel, padding="same", dtype="float32", name=name)
     return head(x)
 
 

@@ -112,31 +112,30 @@ class Segmentalist(keras.Model):
 
 def _encoded(image: Tensor, design: Design) -> list[Tensor]:
     """Return the stem and each stage's features: at full size, a half, a quarter and so on."""
-    x = conv_norm(image, design.initial_filters, design.initial_kernel_size, act=design.act)
+    kernel = design.initial_kernel_size
+    x = conv_norm(image, design.initial_filters, kernel, name="stem", act=design.act)
     pooling = design.downsample == "pool"
-    found = [x]
-    for stage, filters in enumerate(design.residual_filters):
-        x = half(x) if pooling else x
-        if stage and design.pyramid_pooling:
-            small = _pooled(image, stage + 1 if pooling else stage)
-            x = layers.Concatenate()([x, conv_norm(small, filters, 3, act=design.act)])
-        x = _encoder_stage(x, filters, design)
+    found, small = [x], image
+    for stage, filters in enumerate(design.residual_filters, start=1):
+        name = f"encoder{stage}"
+        x = half(x, name=f"{name}_pool") if pooling else x
+        if design.pyramid_pooling and (pooling or stage > 1):
+            small = half(small, name=f"{name}_image", mean=True)
+        if design.pyramid_pooling and stage > 1:
+            seen = conv_norm(small, filters, 3, name=f"{name}_pyramid", act=design.act)
+            x = layers.Concatenate(name=f"{name}_in")([x, seen])
+        x = _encoder_stage(x, filters, design, name=name)
         found.append(x)
     return found
 
 
-def _pooled(image: Tensor, times: int) -> Tensor:
-    for _ in range(times):
-        image = half(image, mean=True)
-    return image
-
-
-def _encoder_stage(x: Tensor, filters: int, design: Design) -> Tensor:
+def _encoder_stage(x: Tensor, filters: int, design: Design, *, name: str) -> Tensor:
     for block in range(design.layer_blocks):
         x = residual_block(
             x,
             filters,
             design,
+            name=f"{name}_block{block}",
             strides=2 if block == 0 and design.downsample == "strides" else 1,
             attention=design.encoder_cbam,
             lambda_conv=design.lambda_conv,
@@ -149,28 +148,31 @@ def _decoded(found: list[Tensor], design: Design) -> Tensor:
     x, sides = found[-1], None
     widths = (design.initial_filters, *design.residual_filters)
     for level in reversed(range(len(found) - 1)):
-        x = DoubleLike()(x, found[level])
-        parts = [x, _gated(found[level], x, design)]
+        name = f"decoder{level}"
+        x = DoubleLike(name=f"{name}_double")(x, found[level])
+        parts = [x, _gated(found[level], x, design, name=f"{name}_gate")]
         if design.multi_level_skip:
             parts += [_raised(found, deep, level, widths[level]) for deep in _deeper(found, level)]
-        x = layers.Concatenate()(parts)
-        x = _decoder_stage(x, widths[level], design, last=level == 0)
+        x = layers.Concatenate(name=f"{name}_in")(parts)
+        x = _decoder_stage(x, widths[level], design, name=name, last=level == 0)
         if design.deep_supervision and level:
-            sides = _added(logits(x, design, 1), sides)
-    return _added(logits(x, design, design.head_kernel_size), sides)
+            sides = _added(logits(x, design, 1, name=f"{name}_logits"), sides, name=name)
+    scores = logits(x, design, design.head_kernel_size, name="logits")
+    return _added(scores, sides, name="head")
 
 
-def _decoder_stage(x: Tensor, filters: int, design: Design, *, last: bool) -> Tensor:
-    for _ in range(design.last_decoder_layer_blocks if last else design.layer_blocks):
-        x = residual_block(x, filters, design, attention=design.decoder_cbam)
+def _decoder_stage(x: Tensor, filters: int, design: Design, *, name: str, last: bool) -> Tensor:
+    for block in range(design.last_decoder_layer_blocks if last else design.layer_blocks):
+        named = f"{name}_block{block}"
+        x = residual_block(x, filters, design, name=named, attention=design.decoder_cbam)
     return x
 
 
-def _gated(skip: Tensor, signal: Tensor, design: Design) -> Tensor:
+def _gated(skip: Tensor, signal: Tensor, design: Design, *, name: str) -> Tensor:
     if design.decoder_attention_gates is None:
         return skip
     gates = {"SAG": spatial_gate, "CSAG": channel_spatial_gate}
-    return gates[design.decoder_attention_gates](skip, signal, design.act)
+    return gates[design.decoder_attention_gates](skip, signal, design.act, name=name)
 
 
 def _deeper(found: list[Tensor], level: int) -> range:
@@ -180,14 +182,16 @@ def _deeper(found: list[Tensor], level: int) -> range:
 
 def _raised(found: list[Tensor], deep: int, level: int, filters: int) -> Tensor:
     """Return the skip of level `deep` with `filters` channels at the size of `level`."""
-    x = conv_norm(found[deep], filters, 1, act=None)
+    name = f"decoder{level}_skip{deep}"
+    x = conv_norm(found[deep], filters, 1, name=name, act=None)
     for between in reversed(range(level, deep)):
-        x = DoubleLike()(x, found[between])
+        x = DoubleLike(name=f"{name}_at{between}")(x, found[between])
     return x
 
 
-def _added(scores: Tensor, deeper: Tensor | None) -> Tensor:
+def _added(scores: Tensor, deeper: Tensor | None, *, name: str) -> Tensor:
     """Return logits plus the enlarged logits of the stage below."""
     if deeper is None:
         return scores
-    return layers.Add(dtype="float32")([scores, DoubleLike(dtype="float32")(deeper, scores)])
+    large = DoubleLike(dtype="float32", name=f"{name}_sides")(deeper, scores)
+    return layers.Add(dtype="float32", name=f"{name}_sum")([scores, large])

@@ -124,6 +124,14 @@ def test_config_round_trip() -> None:
     assert again.count_params() == model.count_params()
 
 
+def test_layer_names_do_not_depend_on_what_was_built_before() -> None:
+    options = dict(zip(OPTIONS, CASES[0], strict=True))
+    first, second = (Segmentalist(**TINY, **options) for _ in range(2))
+    assert [layer.name for layer in first.layers] == [layer.name for layer in second.layers]
+    parts = [[layer.name for layer in model._flatten_layers()] for model in (first, second)]
+    assert parts[0] == parts[1]
+
+
 def test_any_size_down_to_one_pixel() -> None:
     model = Segmentalist(**TINY)
     for height, width in [(1, 1), (5, 2), (16, 31)]:
@@ -140,7 +148,7 @@ def test_last_decoder_layer_blocks_counts_only_the_last_stage() -> None:
 
 def test_cardinality_groups_the_second_convolution() -> None:
     x = keras.Input((8, 8, 8))
-    block = keras.Model(x, residual_block(x, 8, Design(cardinality=2)))
+    block = keras.Model(x, residual_block(x, 8, Design(cardinality=2), name="block"))
     kernels = [tuple(w.shape) for w in block.trainable_weights if len(w.shape) == 4]
     assert kernels == [(3, 3, 8, 4), (3, 3, 2, 8), (1, 1, 8, 8)]
 
@@ -165,7 +173,7 @@ def test_activation_is_used_throughout(act: str) -> None:
 
 def test_a_block_begins_as_its_shortcut() -> None:
     x = keras.Input((None, None, 4))
-    block = keras.Model(x, residual_block(x, 4, Design()))
+    block = keras.Model(x, residual_block(x, 4, Design(), name="block"))
     image = RNG.random((1, 6, 6, 4)).astype("float32")
     np.testing.assert_allclose(np.asarray(block(image)), image, atol=1e-6)
 
