@@ -168,7 +168,7 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
             found=", ".join(str(v[0] if len(v) == 1 else tuple(v)) for v in values),
             remedy="Add them to mask_values or ignore_values of the pair in data/catalog.yaml",
         )
-    return out
+    return np.asarray(out)
 
 
 def _own_grid(dataset: Any, grid: PixelGrid, crs: str | None, path: Path) -> PixelGrid:
@@ -221,7 +221,7 @@ def open_mask_raster(
     """
     with open_raster(path) as dataset:
         own = _own_grid(dataset, grid, labels_crs, path)
-        ids = dict(mask_values) if mask_values else {i: i for i in range(n_classes)}
+        ids: dict[Value, int] = dict(mask_values or {i: i for i in range(n_classes)})
         nodata = dataset.nodata
         if nodata is not None and nodata == nodata // 1 and not (mask_values and nodata in ids):
             ids[int(nodata)] = IGNORE

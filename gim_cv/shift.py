@@ -62,14 +62,14 @@ def _outline(mask: Array) -> Array:
     edge = known & (mask > 0) & ~same & ndimage.minimum_filter(known, 3)
     inner = np.zeros_like(edge)
     inner[REACH_PX:-REACH_PX, REACH_PX:-REACH_PX] = True
-    return edge & inner
+    return np.asarray(edge & inner)
 
 
 def _gradient(image: Array) -> Array:
     grey = image.mean(axis=-1, dtype=np.float32)
     steep = ndimage.gaussian_gradient_magnitude(grey, 1.0)
     # A few glaring edges must not outvote the rest.
-    return np.minimum(steep, np.percentile(steep, 95))
+    return np.asarray(np.minimum(steep, np.percentile(steep, 95)))
 
 
 def _correlation(gradient: Array, outline: Array) -> Array:

@@ -55,14 +55,11 @@ def fetch_source(source: Source, out: Path, *, name: str, tmp_dir: Path) -> None
     shutil.rmtree(staged, ignore_errors=True)
     downloads.mkdir(parents=True, exist_ok=True)
     staged.mkdir(parents=True)
-    urls = sorted({file.url or source.url for file in source.files.values()} - {None}) or [
-        source.url
-    ]
+    urls = sorted(
+        {str(file.url or source.url) for file in source.files.values()} or {str(source.url)}
+    )
     with _progress() as bar, ThreadPoolExecutor(PARALLEL) as pool:
-        jobs = [
-            (str(url), pool.submit(_download, str(url), downloads, _track(bar, str(url))))
-            for url in urls
-        ]
+        jobs = [(url, pool.submit(_download, url, downloads, _track(bar, url))) for url in urls]
         local = {url: job.result() for url, job in jobs}
     if source.url and source.sha256:
         _verify(local[source.url], source.sha256, source.url)
@@ -212,8 +209,8 @@ def _open_member(archive: Path, member: str, url: str) -> Iterator[IO[bytes]]:
             with zipfile.ZipFile(archive) as bundle, bundle.open(member) as stream:
                 yield stream
             return
-        with tarfile.open(archive) as bundle:
-            found = bundle.extractfile(member)
+        with tarfile.open(archive) as tar:
+            found = tar.extractfile(member)
             if found is None:
                 raise KeyError(member)
             with found as stream:
