@@ -15,6 +15,8 @@ SPLITS = ("train", "val", "test")
 """Names of the splits; the index is the code in a store."""
 IGNORE = 255
 """Class id of a pixel that no loss, metric, count or sampler may use."""
+MOST_PX = 2**19
+"""Longest side of a raster, px."""
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]

@@ -18,7 +18,7 @@ from rasterio.windows import Window as FileWindow
 
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
-from gim_cv.patches import Window
+from gim_cv.patches import MOST_PX, Window
 from gim_cv.rasterfile import (
     Handles,
     band_table,
@@ -195,6 +195,7 @@ def open_image(
         chosen = choose_bands(band_table(opened, files), bands, files[0])
         window = whole.window if bounds is None else whole.bounds_window(bounds, path=files[0])
         native = whole.part(window)
+        _check_size(native, files[0])
         factors = native.factors(resolution_m)
         _check_square(native.resampled(factors), files[0])
         return ImageSource(
@@ -215,6 +216,17 @@ def open_image(
     finally:
         for dataset in opened:
             dataset.close()
+
+
+def _check_size(grid: PixelGrid, path: Path) -> None:
+    if max(grid.height, grid.width) > MOST_PX:
+        raise DataError(
+            "the image is too large",
+            path=path,
+            expected=f"at most {MOST_PX} px a side",
+            found=f"{grid.height} by {grid.width} px",
+            remedy="Make several pairs of it by `bounds`",
+        )
 
 
 def _check_square(grid: PixelGrid, path: Path) -> None:

@@ -181,7 +181,9 @@ class Scene:
             window = Window(row, col, px, px)
             blank = self.territory.foreign(window, code)
             if blank is not None:
-                images[i][blank], masks[i][blank], valids[i][blank] = 0, IGNORE, False
+                np.copyto(images[i], 0, where=blank[..., None])
+                np.copyto(masks[i], IGNORE, where=blank[..., None])
+                valids[i] &= ~blank
                 inside = window.clipped(grid.height, grid.width)
                 own[i] = not blank[inside.within(window)].all()
         return own

@@ -6,20 +6,19 @@ window burnt alone equals the same window of a whole burn, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import shapely
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.features import rasterize
 
+from gim_cv.edges import LATTICE, Edges, held, passed
 from gim_cv.grid import PixelGrid
-from gim_cv.patches import Window
-from gim_cv.touching import LATTICE, Edges
+from gim_cv.patches import MOST_PX, Window
 
 Array = NDArray[Any]
+_BAND_PX = 2**19  # painted at once, so that memory does not grow with the window
 
 
 @dataclass(frozen=True)
@@ -40,47 +39,58 @@ class Shapes:
     values: Array
     all_touched: bool
     _tree: shapely.STRtree = field(init=False, compare=False, repr=False)
-    _edges: Edges | None = field(init=False, compare=False, repr=False)
+    _edges: Edges = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_tree", shapely.STRtree(self.geometries))
-        edges = Edges.of(self.geometries) if self.all_touched else None
-        object.__setattr__(self, "_edges", edges)
+        object.__setattr__(self, "_edges", Edges.of(self.geometries))
 
     def meets(self, window: Window) -> bool:
         """Return whether any shape meets the window."""
-        box = shapely.box(window.col0, window.row0, window.col1, window.row1)
-        return self._tree.query(box, predicate="intersects").size > 0
+        return self._tree.query(_box(window), predicate="intersects").size > 0
 
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
-        box = shapely.box(window.col0, window.row0, window.col1, window.row1)
-        near = np.sort(self._tree.query(box))
+        out = np.full((window.height, window.width), background, np.uint8)
+        rows = max(1, _BAND_PX // window.width)
+        for row in range(0, window.height, rows):
+            height = min(rows, window.height - row)
+            self._paint(
+                out[row : row + height], replace(window, row0=window.row0 + row, height=height)
+            )
+        return out
+
+    def _paint(self, out: Array, window: Window) -> None:
+        """Paint a window into `out` (height, width), in place."""
+        near = np.sort(self._tree.query(_box(window)))
         if near.size == 0:
-            return np.full((window.height, window.width), background, np.uint8)
-        number = _fill(self.geometries[near], window)
-        if self._edges is not None:
-            pixel, rank = self._edges.pixels(near, window)
-            flat = number.reshape(-1)
-            np.maximum.at(flat, pixel, (rank + 1).astype(number.dtype))
-        return np.append(np.uint8(background), self.values[near])[number]
+            return
+        ends, rank = self._edges.near(near, window)
+        pixel, painter = held(ends, rank, window)
+        if self.all_touched:
+            edge_pixel, edge_painter = passed(ends, rank, window)
+            pixel = np.concatenate([pixel, edge_pixel])
+            painter = np.concatenate([painter, edge_painter])
+            order = np.argsort(painter, kind="stable")
+            pixel, painter = pixel[order], painter[order]
+        out.reshape(-1)[pixel] = self.values[near[painter]]  # of equal pixels, the last stays
 
 
-def _fill(geometries: Array, window: Window) -> Array:
-    """Return (height, width) the number, from 1, of the last shape over each pixel's centre."""
-    margin = 1 if window.row0 == window.col0 == 0 else 0  # rasterio warns of an identity
-    out = rasterize(
-        zip(geometries, range(1, len(geometries) + 1), strict=True),
-        out_shape=(window.height + margin, window.width + margin),
-        transform=Affine.translation(window.col0 - margin, window.row0 - margin),
-        dtype="uint16" if len(geometries) < 2**16 - 1 else "int32",
-    )
-    return np.ascontiguousarray(out[margin:, margin:])
+def _box(window: Window) -> shapely.Polygon:
+    return shapely.box(window.col0, window.row0, window.col1, window.row1)
 
 
 def on_lattice(geometries: Array) -> Array:
-    """Return the geometries with coordinates rounded to 1/1024 px."""
-    return np.asarray(shapely.transform(geometries, lambda xy: np.round(xy * LATTICE) / LATTICE))
+    """Return polygons with coordinates rounded to 1/1024 px, cut off `MOST_PX` from the origin.
+
+    So far out no raster reaches, and products of coordinates still fit in 64 bits.
+    """
+    far = np.abs(shapely.bounds(geometries)).max(axis=1) > MOST_PX
+    near = geometries.copy()
+    near[far] = shapely.intersection(
+        geometries[far], shapely.box(-MOST_PX, -MOST_PX, MOST_PX, MOST_PX)
+    )
+    return np.asarray(shapely.transform(near, lambda xy: np.round(xy * LATTICE) / LATTICE))
 
 
 def grown(geometries: Array, metres: float, grid: PixelGrid, *, extra_px: float = 0) -> Array:

@@ -177,6 +177,17 @@ def test_the_lattice_moves_a_corner_by_half_a_step_at_most():
     assert moved[0].bounds == (341 / 1024, 0, 683 / 1024, 1)
 
 
+def test_a_country_s_outline_does_not_overflow():
+    far = 3e7  # 15 000 km at 0.5 m
+    outline = shapely.Polygon([(-far, -far + 7), (far, 50.0), (far, far), (-far, far)])
+    country = Shapes(on_lattice(np.array([outline])), np.array([1], np.uint8), all_touched=True)
+    mask = country.burn(Window(0, 0, 100, 100), 0)
+    assert mask.all()
+    above = shapely.Polygon([(-far, 50.0), (far, 50.0), (far, far), (-far, far)])
+    half = Shapes(on_lattice(np.array([above])), np.array([1], np.uint8), all_touched=False)
+    assert half.burn(Window(0, 0, 100, 100), 0).sum(axis=0).tolist() == [50] * 100
+
+
 def test_nothing_near_is_background():
     shapes = Shapes(np.array([shapely.box(0, 0, 4, 4)]), np.array([1], np.uint8), all_touched=True)
     assert (shapes.burn(Window(100, 100, 3, 5), 7) == 7).all()

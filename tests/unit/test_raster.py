@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.enums import ColorInterp
-from scenes import Scene, pixel_values
+from scenes import PLAIN, Scene, pixel_values
 
 from gim_cv.errors import DataError, MissingError, UnknownError
 from gim_cv.patches import Window
@@ -203,6 +203,18 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(DataError, match="grid"):
         write_raster(tmp_path / "bad.tif", np.zeros((3, 3), np.uint8), source.grid, nodata=None)
     assert not (tmp_path / "bad.tif").exists()
+
+
+def test_a_raster_too_large_for_exact_labels_is_refused(tmp_path):
+    path = tmp_path / "long.tif"
+    profile = {"driver": "GTiff", "count": 1, "dtype": "uint8", "SPARSE_OK": True}
+    with rasterio.open(
+        path, "w", height=1, width=2**19 + 1, crs="EPSG:32633", transform=PLAIN, **profile
+    ):
+        pass
+    with pytest.raises(DataError, match="524288 px a side"):
+        open_it(path)
+    assert open_it(path, bounds=(500_000, 3_999_000, 500_010, 4_001_000)).grid.width == 20
 
 
 def test_a_palette_is_a_band_like_any_other(tmp_path):
