@@ -24,10 +24,10 @@ repro: $(STAMP) ## Run the pipeline: raw imagery → patches → model → pictu
 	gim-cv verify
 
 test: $(STAMP) ## Run every test
-	pytest
+	pytest -n auto --dist loadfile
 
 test-jax: $(STAMP) ## Run the Keras tests on the JAX backend
-	KERAS_BACKEND=jax pytest -m keras
+	KERAS_BACKEND=jax pytest -n auto --dist loadfile -m "keras and not slow"
 
 lint: $(STAMP) ## Check style and types
 	ruff format --check .
