@@ -8,6 +8,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import pytest
+from imports import closure, imported
 from projects import make_project, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,3 +37,10 @@ def built(tmp_path_factory):
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "Built")
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of Keras code, which also run on the JAX backend (``make test-jax``)."""
+    for item in items:
+        if any("keras" in imported(path) for path in closure(item.path)):
+            item.add_marker(pytest.mark.keras)
