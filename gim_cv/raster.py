@@ -18,7 +18,7 @@ from rasterio.windows import Window as FileWindow
 
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
-from gim_cv.patches import MOST_PX, Window
+from gim_cv.patches import MOST_PX, Window, blank
 from gim_cv.rasterfile import (
     Handles,
     band_table,
@@ -113,7 +113,7 @@ class ImageSource:
             done += len(indexes)
         valid &= self._pixel_mask(image)
         if not valid.all():
-            image[~valid] = 0
+            blank(image, ~valid)
         return _placed(image, valid, inside, window)
 
     def _file_mask(self, dataset: Any, place: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gim_cv.labels import LabelSource
-from gim_cv.patches import IGNORE, PatchGrid, Window, cut
+from gim_cv.patches import IGNORE, PatchGrid, Window, blank, cut
 from gim_cv.pruning import PruneFn, reason_to_drop
 from gim_cv.raster import ImageSource
 from gim_cv.territory import Territory
@@ -179,13 +179,13 @@ class Scene:
         grid, px = self.image.grid, self.patches.patch_px
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
-            blank = self.territory.foreign(window, code)
-            if blank is not None:
-                np.copyto(images[i], 0, where=blank[..., None])
-                np.copyto(masks[i], IGNORE, where=blank[..., None])
-                valids[i] &= ~blank
+            foreign = self.territory.foreign(window, code)
+            if foreign is not None:
+                blank(images[i], foreign)
+                masks[i, ..., 0][foreign] = IGNORE
+                valids[i] &= ~foreign
                 inside = window.clipped(grid.height, grid.width)
-                own[i] = not blank[inside.within(window)].all()
+                own[i] = not foreign[inside.within(window)].all()
         return own
 
 

@@ -6,14 +6,15 @@ window burnt alone equals the same window of a whole burn, bit for bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from gim_cv.edges import LATTICE, Edges, held, passed
+from gim_cv.edges import LATTICE, Edges, held, passed, ranges
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import MOST_PX, Window
 
@@ -52,28 +53,49 @@ class Shapes:
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
         out = np.full((window.height, window.width), background, np.uint8)
-        rows = max(1, _BAND_PX // window.width)
-        for row in range(0, window.height, rows):
-            height = min(rows, window.height - row)
-            self._paint(
-                out[row : row + height], replace(window, row0=window.row0 + row, height=height)
-            )
+        near = np.sort(self._tree.query(_box(window)))
+        part = self._around(near, window)
+        rows = max(1, _BAND_PX // max(part.width, 1))
+        for row0 in range(part.row0, part.row1, rows):
+            band = Window(row0, part.col0, min(rows, part.row1 - row0), part.width)
+            self._paint(out[band.within(window)], near, band)
         return out
 
-    def _paint(self, out: Array, window: Window) -> None:
-        """Paint a window into `out` (height, width), in place."""
-        near = np.sort(self._tree.query(_box(window)))
+    def _around(self, near: Array, window: Window) -> Window:
+        """Return the part of a window that holds all of some shapes."""
         if near.size == 0:
-            return
+            return Window(window.row0, window.col0, 0, 0)
+        west, north, east, south = shapely.total_bounds(self.geometries[near])
+        row0, col0 = max(window.row0, math.floor(north)), max(window.col0, math.floor(west))
+        row1, col1 = min(window.row1, math.ceil(south)), min(window.col1, math.ceil(east))
+        return Window(row0, col0, max(row1 - row0, 0), max(col1 - col0, 0))
+
+    def _paint(self, out: Array, near: Array, window: Window) -> None:
+        """Paint shapes into `out` (height, width), a window, in place."""
         ends, rank = self._edges.near(near, window)
-        pixel, painter = held(ends, rank, window)
+        spans = held(ends, rank, window)
         if self.all_touched:
-            edge_pixel, edge_painter = passed(ends, rank, window)
-            pixel = np.concatenate([pixel, edge_pixel])
-            painter = np.concatenate([painter, edge_painter])
-            order = np.argsort(painter, kind="stable")
-            pixel, painter = pixel[order], painter[order]
-        out.reshape(-1)[pixel] = self.values[near[painter]]  # of equal pixels, the last stays
+            spans = np.concatenate([spans, passed(ends, rank, window)], axis=1)
+        values = self.values[near]
+        if values.min() == values.max():
+            _fill(out, spans, values[0])
+        else:
+            row, start, stop, rank = spans[:, np.argsort(spans[3], kind="stable")]
+            span, col = ranges(start, stop)
+            out[row[span], col] = values[rank[span]]  # of equal pixels, the last stays
+
+
+def _fill(out: Array, spans: Array, value: np.uint8) -> None:
+    """Paint spans (4, s) of one value into `out` (height, width), in place."""
+    row, start, stop, _ = spans
+    if (stop - start).sum() * 8 < out.size:
+        span, col = ranges(start, stop)
+        out[row[span], col] = value
+        return
+    layers = np.zeros((out.shape[0], out.shape[1] + 1), np.int32)  # how many begin, less end, here
+    np.add.at(layers, (row, start), 1)
+    np.subtract.at(layers, (row, stop), 1)
+    out[np.add.accumulate(layers, axis=1)[:, :-1] > 0] = value
 
 
 def _box(window: Window) -> shapely.Polygon:
