@@ -56,7 +56,8 @@ def make_optimizer(
     if name not in kinds:
         raise UnknownError.among("optimizer", name, OPTIMIZERS)
     kind, options = kinds[name]
-    optimizer = kind(learning_rate, global_clipnorm=clipnorm or None, **options)
+    # The name is in weight files: without it, they would depend on how many were made before.
+    optimizer = kind(learning_rate, global_clipnorm=clipnorm or None, name=name, **options)
     if optimizer.weight_decay:
         optimizer.exclude_from_weight_decay(var_names=list(NO_DECAY))
     return optimizer

@@ -9,9 +9,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -27,6 +30,17 @@ from gim_cv.models import Segmentalist
 from gim_cv.regime import Regime
 from gim_cv.runs import collate_run_data
 from gim_cv.store import open_store
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Run steps of TensorFlow eagerly: these are few, and tracing takes longer than all of them."""
+    compiled = partialmethod(
+        keras.Model.compile, run_eagerly=keras.backend.backend() == "tensorflow"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Segmentalist, "compile", compiled)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +142,10 @@ def test_same_seed_same_bytes(store: Path, tmp_path: Path) -> None:
         assert path.read_bytes() == other.read_bytes(), path.name
 
 
-def test_a_small_model_learns_squares(store: Path, tmp_path: Path) -> None:
+def test_a_small_model_learns_squares(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(Segmentalist, "compile")  # a hundred steps: as in use
     options = {"schedule": "cosine", "recipe": "none", "learning_rate": 0.02}
     summary = fit(store, tmp_path, epochs=25, batch=4, **options)
     assert summary["metrics"]["val_iou"] > 0.9
