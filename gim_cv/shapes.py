@@ -48,7 +48,7 @@ class Shapes:
 
     def meets(self, window: Window) -> bool:
         """Return whether any shape meets the window."""
-        return self._tree.query(_box(window), predicate="intersects").size > 0
+        return bool(self._tree.query(_box(window), predicate="intersects").size > 0)
 
     def burn(self, window: Window, background: int) -> Array:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
