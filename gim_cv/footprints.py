@@ -7,9 +7,8 @@ covers it, in the order (pair, row0, col0), so that it is counted once whatever 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,8 +18,6 @@ from gim_cv.grid import PixelGrid
 from gim_cv.ground import cells_of
 from gim_cv.patches import Window
 from gim_cv.schema import pair_names
-
-SQUARE = 8
 
 Ids = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
@@ -48,57 +45,22 @@ class Footprints:
         return len(self.pair)
 
 
-class GroundBlocks:
-    """Says which block of ground each pixel of a patch lies in.
+def ground_blocks(patches: xr.Dataset) -> Ids:
+    """Return ``(n, 3)`` pair, block row and block column of each patch's centre on the Earth.
 
-    Blocks are the cells that the split was drawn with (`gim_cv.ground.cells_of`), so that pairs
-    over one place share them; pairs whose split was given have cells two patches wide. Places
-    are looked up for squares of 8 × 8 px.
-
-    Parameters
-    ----------
-    patches
-        A patch dataset.
+    Blocks are cells of `gim_cv.ground.cells_of`, two patches wide on the coarsest pair: pairs
+    over the same ground share them, so that a bootstrap never takes one place for two.
     """
-
-    def __init__(self, patches: xr.Dataset) -> None:
-        self._places = Footprints.of(patches)
-        pairs = [patches.attrs["pairs"][name] for name in pair_names(patches)]
-        self._grids = [PixelGrid.from_attrs(pair) for pair in pairs]
-        self._block_m = [block_side(pair, self._places.patch_px) for pair in pairs]
-
-    def __call__(self, index: int) -> tuple[Ids, Ids]:
-        """Return ``(k, 3)`` the blocks of patch `index`, and ``(px, px)`` which of them is where.
-
-        A block is pair, row and column.
-        """
-        places, px = self._places, self._places.patch_px
-        code = int(places.pair[index])
-        middle = np.arange(0, px, SQUARE) + SQUARE / 2
-        rows, cols = np.meshgrid(
-            places.row0[index] + middle, places.col0[index] + middle, indexing="ij"
-        )
-        lon, lat = self._grids[code].lonlat(rows.ravel(), cols.ravel())
-        cells = np.stack(cells_of(lon, lat, self._block_m[code]), axis=1)
-        found, which = np.unique(cells, axis=0, return_inverse=True)
-        square = which.reshape(rows.shape).repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)
-        return np.insert(found, 0, code, axis=1), square[:px, :px]
-
-
-def block_side(pair: Mapping[str, Any], patch_px: int) -> float:
-    """Return the side of the blocks that a pair's ground falls into, m.
-
-    Parameters
-    ----------
-    pair
-        The pair's entry in the attributes of a patch dataset.
-    patch_px
-        Side of a patch, px.
-    """
-    rule = pair["ground"]["rule"]
-    if rule is not None:
-        return float(rule["block_m"])
-    return 2 * patch_px * float(max(pair["resolution_m"]))
+    half = patches.sizes["row"] / 2
+    block_m = 4 * half * max(max(pair["resolution_m"]) for pair in patches.attrs["pairs"].values())
+    ids, rows, cols = (patches[name].to_numpy() for name in ("pair", "row0", "col0"))
+    blocks = np.stack([ids.astype(np.int64)] * 3, axis=1)
+    for code, name in enumerate(pair_names(patches)):
+        here = ids == code
+        grid = PixelGrid.from_attrs(patches.attrs["pairs"][name])
+        lon, lat = grid.lonlat(rows[here] + half, cols[here] + half)
+        blocks[here, 1], blocks[here, 2] = cells_of(lon, lat, block_m)
+    return blocks
 
 
 class Ownership:
@@ -195,9 +157,7 @@ def owned_pixels(
     return seen
 
 
-def put(
-    canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1, over: bool = False
-) -> None:
+def put(canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1) -> None:
     """Write every `step`-th pixel of a patch into a canvas of every `step`-th pixel.
 
     Parameters
@@ -208,14 +168,8 @@ def put(
         Origin of the patch before thinning, px, 0 or more; what reaches beyond the canvas is cut.
     step
         Pixels whose row and column are divisible by it are kept.
-    over
-        Both have four channels, and transparent pixels of the patch leave the canvas as it is.
     """
     thin = patch[-down % step :: step, -right % step :: step]
     top, left = -(-down // step), -(-right // step)
     target = canvas[top : top + thin.shape[0], left : left + thin.shape[1]]
-    thin = thin[: target.shape[0], : target.shape[1]]
-    if over:
-        np.copyto(target, thin, where=thin[..., 3:] > 0)
-    else:
-        target[...] = thin
+    target[...] = thin[: target.shape[0], : target.shape[1]]
