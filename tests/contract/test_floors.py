@@ -10,10 +10,7 @@ NAMES = {path: path.relative_to(ROOT / "gim_cv").with_suffix("").as_posix() for 
 
 # A module may import modules of its own floor and of those below. Two wings stand side by side on
 # floors 1 and 2: the data wing, and the learning wing (keras only), which meet on floor 3.
-GROUND = {
-    "__init__", "atomic", "catalog", "config", "errors", "grid", "measures", "patches", "recipe",
-    "stage",
-}  # fmt: skip
+GROUND = {"__init__", "atomic", "catalog", "config", "errors", "grid", "patches", "recipe", "stage"}
 DATA = {
     "baseline", "batches", "augment", "certificate", "combine", "curves", "feed", "footprints",
     "ground", "intervals", "labels", "manifest", "maskraster", "pairs", "pooling", "pruning",
@@ -21,7 +18,16 @@ DATA = {
     "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
     "vectors", "verify", "writer", "audit", "datasets", "training", "preprocessing",
 }  # fmt: skip
-LEARNING = {"losses", "models", "metrics", "optimizers", "serial", "averaging", "backend"}
+LEARNING = {
+    "losses",
+    "measures",
+    "models",
+    "metrics",
+    "optimizers",
+    "serial",
+    "averaging",
+    "backend",
+}
 PURE_DATA = DATA - {
     "augment",
     "baseline",
