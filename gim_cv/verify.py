@@ -21,28 +21,21 @@ def verify_project(here: Project) -> Iterator[tuple[str, GimError | None]]:
     rows = json.loads(here.manifest.read_text(encoding="utf-8")) if here.manifest.exists() else {}
     for name, row in sorted(rows.items()):
         path = here.patches / f"{name}.zarr"
-        yield str(path), _fault_of_pair(path, str(row["digest"]))
+        yield str(path), _fault_of_store(path, str(row["digest"]))
     if here.combined.exists():
         yield str(here.combined), _fault_of_store(here.combined)
     if (here.root / ".dvc").is_dir():
         yield "DVC's cache", _fault_of_cache(here.root)
 
 
-def _fault_of_store(path: Path) -> GimError | None:
-    try:
-        open_store(path)
-    except GimError as err:
-        return err
-    return None
-
-
-def _fault_of_pair(path: Path, digest: str) -> GimError | None:
-    fault = _fault_of_store(path)
-    if fault is not None:
-        return fault
+def _fault_of_store(path: Path, digest: str | None = None) -> GimError | None:
+    """Return why a store does not open or, given its digest, is not what it was."""
     remedy = f"Remove it and run `dvc checkout {path}`, or `dvc repro`"
     try:
-        found = store_digest(path)
+        open_store(path)
+        found = None if digest is None else store_digest(path)
+    except GimError as err:
+        return err
     except (RuntimeError, ValueError, OSError) as err:
         return StoreError(f"damaged ({err})", path=path, remedy=remedy)
     if found == digest:
