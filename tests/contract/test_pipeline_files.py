@@ -1,5 +1,6 @@
 """dvc.yaml, params.yaml, .gitignore and the code agree, and walk around DVC's known traps."""
 
+import configparser
 import json
 import re
 import subprocess
@@ -122,3 +123,12 @@ def test_the_root_module_imports_nothing():
     text = (ROOT / "gim_cv/__init__.py").read_text()
     assert "import" not in text
     assert Path(ROOT / "gim_cv/py.typed").exists()
+
+
+def test_every_remote_is_verified_when_pulled():
+    """DVC trusts a remote's bytes otherwise: a corrupted object of equal length passes."""
+    config = configparser.ConfigParser()
+    config.read(ROOT / ".dvc" / "config")
+    remotes = [name for name in config.sections() if "remote" in name]
+    assert all(config[name].getboolean("verify", fallback=False) for name in remotes)
+    assert config["cache"]["type"].strip('"').startswith("reflink")
