@@ -81,17 +81,22 @@ class Training:
         row = {"epoch": float(epoch), **{name: float(v[-1]) for name, v in history.items()}}
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row |= {**self.validate(), "learning_rate": float(rate)}
-        if not math.isfinite(row["loss"]):
+        losses = {name: row[name] for name in ("loss", "val_loss") if name in row}
+        if not all(math.isfinite(value) for value in losses.values()):
             raise RunError(
-                f"the loss is {row['loss']} in epoch {epoch}",
+                f"a loss is no number in epoch {epoch}: {losses}",
                 remedy="Lower train.learning_rate, or set train.clipnorm",
             )
         return row
 
     def validate(self) -> Row:
-        """Return loss and metrics of the validation split, ``val_…``; empty without one."""
+        """Return loss and metrics of the validation split, ``val_…``; empty without one.
+
+        A loss with a schedule is taken as of the last epoch, so that epochs can be compared.
+        """
         if self.val is None:
             return {}
+        self.model.loss.on_epoch(self.regime.epochs - 1)
         found = self.model.evaluate(self.val, return_dict=True, verbose=0)
         return {f"val_{name}": float(value) for name, value in found.items()}
 

@@ -100,11 +100,11 @@ def fit_model(
         **(metadata or {}),
     }
     feeds = Feeds(patches, regime, seed=seed, augment=augment)
-    objective = loss_for(loss, loss_args, regime, patches)
     prepare_backend(seed=seed, deterministic=regime.deterministic)
     key = state_key({**run, "store": dict(patches.attrs)})
     with workspace(run_dir, resume_dir, key) as (folder, state_dir), precision(regime.precision):
         with replicas(regime.devices):
+            objective = loss_for(loss, loss_args, regime, patches)
             network = compiled(design, regime, objective, steps=len(feeds.train))
         feeds.save_samples(folder / "samples")
         training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)

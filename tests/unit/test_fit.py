@@ -228,6 +228,35 @@ def test_killed_run_goes_on_to_the_same_bytes(store: Path, tmp_path: Path, root:
         assert path.read_bytes() == other.read_bytes(), path.name
 
 
+TWO_DEVICES = """
+import os, sys
+from pathlib import Path
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import keras
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    tf.config.set_visible_devices([], "GPU")
+from regimes import fit_arguments
+from gim_cv.fit import fit_model
+store, folder = map(Path, sys.argv[1:])
+options = fit_arguments(epochs=8, batch=4, devices=0, recipe="none", loss="bce", swa_start=8,
+                        schedule="cosine", learning_rate=0.02)
+found = fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", **options)
+first = float((folder / "Segmentalist" / "history.csv").read_text().split("\\n")[1].split(",")[1])
+assert found["lowest_loss"] < 0.7 * first, (found, first)
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_share_each_batch(tmp_path: Path, root: Path) -> None:
+    store = write_squares(tmp_path, 16, splits=(0.5, 0.5, 0.0))
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    command = [sys.executable, "-c", TWO_DEVICES, str(store), str(tmp_path)]
+    subprocess.run(command, env=environment, check=True)
+
+
 def test_two_processes_cannot_share_a_state(tmp_path: Path) -> None:
     with (
         workspace(tmp_path / "run", tmp_path / "state", "key"),
@@ -283,6 +312,8 @@ def test_surface_loss_moves_its_alpha(store: Path, tmp_path: Path) -> None:
     fit(store, tmp_path, loss="surface", loss_args=args)
     alphas = [float(row["surface_alpha"]) for row in history(tmp_path)]
     assert alphas == pytest.approx([0.9, 0.5])
+    validated = [float(row["val_surface_alpha"]) for row in history(tmp_path)]
+    assert validated == pytest.approx([0.5, 0.5])  # equal, so that epochs can be compared
 
 
 def test_balanced_class_weights(store: Path) -> None:

@@ -1,0 +1,202 @@
+"""What a training step costs, and how much of it is waiting for batches.
+
+    python3 benchmarks/train.py [--backend jax|tensorflow] [--batch B] [--feed store|resident]
+                                [--compare torch] [--model small|full] [--quick]
+
+prints one JSON line a case:
+
+=================== ======================================================================
+``case``            ``store``: `Batches` of a combined store with strong_aug; ``resident``: one
+                    batch in memory, over and over; ``torch``: the same, in PyTorch
+``n``, ``unit``     patches of 256×256×3 uint8 in the measured epochs, tracing left out
+``wall_s``          their time
+``cpu_s``           their CPU time, all threads, user and system
+``floor_cpu_s``     CPU time of as many resident steps of the same backend
+``ratio``           cpu_s / floor_cpu_s
+``per_cpu_s``       patches for each second of CPU
+``ms_per_step``     wall time of a step
+``device_wait_pct`` share of the wall time in which the device waits for batches: what the step
+                    takes longer than a resident one
+``first_step_s``    time of the first epoch: tracing, compilation and all
+``peak_rss_mib``    most memory the process held
+``parameters``      weights of the model, equal for Keras and PyTorch
+=================== ======================================================================
+
+Each case runs in a process of its own, in a temporary folder (TMPDIR) that needs 1 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from generated import Meter, peak_rss_mib, run_step, write_pairs
+
+DESIGNS = {
+    "small": {
+        "layer_blocks": 1,
+        "last_decoder_layer_blocks": 1,
+        "initial_filters": 16,
+        "residual_filters": (32, 64, 96, 128),
+    },
+    "full": {},
+}
+PATCHES, QUICK_PATCHES = 480, 96
+
+
+def compiled(model: str) -> Any:
+    """Return a compiled Segmentalist."""
+    import keras  # noqa: PLC0415 - the backend must be chosen before
+
+    from gim_cv.losses import get_loss  # noqa: PLC0415
+    from gim_cv.models import Segmentalist  # noqa: PLC0415
+
+    network = Segmentalist(**DESIGNS[model])
+    network.compile(optimizer=keras.optimizers.SGD(0.01), loss=get_loss("bce_dice"))
+    return network
+
+
+def augmented(folder: Path, size: int) -> Any:
+    """Return the batches of the store, strongly augmented."""
+    from gim_cv.augment import FancyPCA, strong_aug  # noqa: PLC0415
+    from gim_cv.batches import Batches  # noqa: PLC0415
+    from gim_cv.store import open_store  # noqa: PLC0415
+
+    store = folder / "combined.zarr"
+    pca = FancyPCA.from_statistics(open_store(store).attrs["statistics"], alpha_std=0.1)
+    augment = strong_aug(p=0.8, fancy_pca=pca)
+    return Batches(store, "train", batch=size, seed=0, shuffle=True, augmenter=augment)
+
+
+def resident(size: int, steps: int) -> Any:
+    """Return `steps` times the same batch."""
+    import keras  # noqa: PLC0415
+
+    x, y = one_batch(size)
+
+    class Same(keras.utils.PyDataset):
+        def __len__(self) -> int:
+            return steps
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            return x, y
+
+    return Same()
+
+
+def one_batch(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a batch of noise with a square to find."""
+    rng = np.random.default_rng(0)
+    x = rng.random((size, 256, 256, 3), dtype=np.float32)
+    y = np.zeros((size, 256, 256, 1), np.uint8)
+    y[:, 64:160, 64:160] = 1
+    return x, y
+
+
+def measure(folder: Path, case: str, size: int, model: str, steps: int) -> dict[str, Any]:
+    """Train one epoch to warm up and one to be measured; return what it cost."""
+    if case == "torch":
+        from torch_segmentalist import train  # noqa: PLC0415
+
+        return train(DESIGNS[model], *one_batch(size), steps)
+    network = compiled(model)
+    data = augmented(folder, size) if case == "store" else resident(size, steps)
+    with Meter() as first:
+        network.fit(data, epochs=1, shuffle=False, verbose=0)
+    with Meter() as meter:
+        network.fit(data, initial_epoch=1, epochs=2, shuffle=False, verbose=0)
+    patches = len(data.index) if case == "store" else size * steps
+    return {
+        "n": patches,
+        "steps": len(data),
+        "wall_s": meter.wall,
+        "cpu_s": meter.cpu,
+        "first_epoch_s": first.wall,
+        "peak_rss_mib": peak_rss_mib(),
+        "parameters": network.count_params(),
+    }
+
+
+def line(case: str, found: dict[str, Any], least: dict[str, Any]) -> dict[str, Any]:
+    """Return a case's line from its costs and those of the resident batch."""
+    each = {
+        name: cost["wall_s"] / cost["steps"] for name, cost in (("own", found), ("least", least))
+    }
+    floor = least["cpu_s"] * found["n"] / least["n"]
+    first = found["first_epoch_s"] - found["wall_s"] + each["own"]
+    return {
+        "case": case,
+        "n": found["n"],
+        "unit": "patches",
+        "wall_s": round(found["wall_s"], 2),
+        "cpu_s": round(found["cpu_s"], 2),
+        "floor_cpu_s": round(floor, 2),
+        "ratio": round(found["cpu_s"] / floor, 2),
+        "per_cpu_s": round(found["n"] / found["cpu_s"], 2),
+        "ms_per_step": round(1000 * each["own"], 1),
+        "device_wait_pct": round(max(0.0, 100 * (1 - each["least"] / each["own"])), 1),
+        "first_step_s": round(first, 1),
+        "peak_rss_mib": found["peak_rss_mib"],
+        "parameters": found["parameters"],
+    }
+
+
+def main() -> None:
+    """Run the cases asked for."""
+    args = _arguments()
+    os.environ["KERAS_BACKEND"] = args.backend
+    if args.step == "inputs":
+        print(json.dumps(_write_store(args.folder, args.patches)))
+        return
+    if args.step:
+        print(json.dumps(measure(args.folder, args.case, args.batch, args.model, args.steps)))
+        return
+    cases = [args.feed] if args.feed else ["store", "resident"]
+    cases += [args.compare] if args.compare else []
+    patches = args.patches or (QUICK_PATCHES if args.quick else PATCHES)
+    with tempfile.TemporaryDirectory(prefix="gim_cv-train-") as name:
+        folder = Path(name)
+        more = ["--backend", args.backend, "--batch", str(args.batch), "--model", args.model]
+        more += ["--patches", str(patches), "--steps", str(max(2, patches * 7 // 10 // args.batch))]
+        if "store" in cases:
+            run_step(__file__, "inputs", folder, "store", *more)
+        least = run_step(__file__, "fit", folder, "resident", *more)
+        for case in cases:
+            same = case == "resident"
+            found = least if same else run_step(__file__, "fit", folder, case, *more)
+            shown = {"backend": "torch" if case == "torch" else args.backend, "batch": args.batch}
+            print(json.dumps(line(case, found, least) | shown | {"model": args.model}), flush=True)
+
+
+def _write_store(folder: Path, count: int) -> dict[str, Any]:
+    from gim_cv.combine import combine_stores  # noqa: PLC0415
+
+    write_pairs(folder, count)
+    stores = sorted(folder.glob("pair_*.zarr"))
+    combine_stores(stores, folder / "combined.zarr", seed=0, memory_mib=512)
+    return {"patches": count}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--backend", choices=("tensorflow", "jax"), default="tensorflow")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--feed", choices=("store", "resident"), help="default: both")
+    parser.add_argument("--compare", choices=("torch",), help="needs torch, not a dependency")
+    parser.add_argument("--model", choices=DESIGNS, default="small")
+    parser.add_argument("--quick", action="store_true", help="fewer patches")
+    parser.add_argument("--patches", type=int, help="patches in the store, all splits")
+    parser.add_argument("--step", choices=("inputs", "fit"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
