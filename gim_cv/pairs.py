@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
 
-import dask.array
 import numpy as np
 import xarray as xr
 from dask.delayed import delayed
-from numpy.typing import NDArray
 
 from gim_cv.catalog import Pair
 from gim_cv.ground import GroundSplit
@@ -20,13 +19,13 @@ from gim_cv.labels import open_labels
 from gim_cv.patches import IGNORE, SPLITS, PatchGrid, step_px
 from gim_cv.pruning import PruneFn, nothing_kept
 from gim_cv.raster import open_image
-from gim_cv.scene import Batch, Scene
+from gim_cv.scene import Harvest, Scene
 from gim_cv.scheduling import ordered_map
 from gim_cv.schema import SCHEMA
 from gim_cv.territory import survey
 
-Array = NDArray[Any]
-da: Any = dask.array  # its functions have no types
+PIECE_BYTES = 8 * 2**20
+"""About the size of the blocks that a stream is handed out in, bytes."""
 
 
 class PatchOptions(TypedDict):
@@ -148,12 +147,13 @@ class PairStream:
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         self._dropped.clear()
-        kept = 0
-        for batch in ordered_map(self._scene.cut, self._scene.tasks(), progress=self._progress):
-            self._dropped.update(batch.dropped)
-            if len(batch.table):
-                kept += len(batch.table)
-                yield _dataset(batch, self._pair.name, self.attrs())
+        kept, about = 0, self.attrs()
+        for found in ordered_map(self._scene.cut, self._scene.tasks(), progress=self._progress):
+            self._dropped.update(found.dropped)
+            kept += len(found)
+            for start, stop in self._pieces(len(found)):
+                image, mask = found.patches(start, stop)
+                yield self._dataset(image, mask, [_part(found, start, stop)], about)
         if kept == 0:
             raise nothing_kept(self._dropped, pair=self._pair.name)
 
@@ -164,20 +164,57 @@ class PairStream:
         plans = list(ordered_map(self._scene.plan, tasks, progress=self._progress))
         for plan in plans:
             self._dropped.update(plan.dropped)
-        kept = [(task, plan) for task, plan in zip(tasks, plans, strict=True) if len(plan.table)]
-        if not kept:
+        if not any(len(plan) for plan in plans):
             raise nothing_kept(self._dropped, pair=self._pair.name)
-        scene = delayed(self._scene)
-        parts = [_lazy_batch(scene, task, plan) for task, plan in kept]
-        whole = Batch(
-            image=da.concatenate([part.image for part in parts]),
-            mask=da.concatenate([part.mask for part in parts]),
-            table=np.concatenate([part.table for part in parts]),
-            valid_fraction=np.concatenate([part.valid_fraction for part in parts]),
-            class_pixels=np.concatenate([part.class_pixels for part in parts]),
-            dropped={},
+        arrays = import_module("dask.array")  # 30 MB that a stream can do without
+        scene, dtype = delayed(self._scene), self._scene.image.dtype
+        images, masks = [], []
+        for task, plan in zip(tasks, plans, strict=True):
+            found = delayed(Scene.cut)(scene, task)
+            for start, stop in self._pieces(len(plan)):
+                both = delayed(Harvest.patches, nout=2)(found, start, stop)
+                shape = (stop - start, plan.px, plan.px)
+                images.append(arrays.from_delayed(both[0], (*shape, self._bands), dtype))
+                masks.append(arrays.from_delayed(both[1], (*shape, 1), np.uint8))
+        image, mask = arrays.concatenate(images), arrays.concatenate(masks)
+        return self._dataset(image, mask, plans, self.attrs())
+
+    @property
+    def _bands(self) -> int:
+        return len(self._scene.image.band_names)
+
+    def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
+        """Yield the ranges of patches that are handed out together."""
+        px = self._scene.patches.patch_px
+        patch_bytes = px * px * (self._bands * self._scene.image.dtype.itemsize + 1)
+        step = max(1, PIECE_BYTES // patch_bytes)
+        for start in range(0, count, step):
+            yield start, min(start + step, count)
+
+    def _dataset(
+        self, image: Any, mask: Any, plans: Sequence[Harvest], about: dict[str, Any]
+    ) -> xr.Dataset:
+        """Return the patch dataset of `image` and `mask` (numpy or dask) and what `plans` say."""
+        row0, col0, split = np.concatenate([plan.table for plan in plans]).T
+        fraction = np.concatenate([plan.valid_fraction for plan in plans])
+        counts = np.concatenate([plan.class_pixels for plan in plans])
+        names = {"flag_values": list(range(len(SPLITS))), "flag_meanings": " ".join(SPLITS)}
+        pair = {"flag_values": [0], "flag_meanings": self._pair.name}
+        return xr.Dataset(
+            {
+                "image": (("patch", "row", "col", "band"), image),
+                "mask": (("patch", "row", "col", "label"), mask),
+            },
+            coords={
+                "pair": ("patch", np.zeros(len(row0), np.int16), pair),
+                "split": ("patch", split.astype(np.int8), names),
+                "row0": ("patch", row0.astype(np.int32), {"units": "px"}),
+                "col0": ("patch", col0.astype(np.int32), {"units": "px"}),
+                "valid_fraction": ("patch", fraction),
+                "class_pixels": (("patch", "class"), counts),
+            },
+            attrs=about,
         )
-        return _dataset(whole, self._pair.name, self.attrs())
 
     def attrs(self) -> dict[str, Any]:
         """Return the attributes of the patch dataset; `dropped` counts what was read so far."""
@@ -249,35 +286,11 @@ def build_pair(
     return stream.lazy()
 
 
-def _lazy_batch(scene: Any, task: Array, plan: Batch) -> Batch:
-    """Return `plan` with its pixels as dask arrays that cut `task` again."""
-    cut = delayed(Scene.cut)(scene, task)
-    n = len(plan.table)
-    image = da.from_delayed(cut.image, (n, *plan.image.shape[1:]), plan.image.dtype)
-    mask = da.from_delayed(cut.mask, (n, *plan.mask.shape[1:]), plan.mask.dtype)
-    return replace(plan, image=image, mask=mask)
-
-
-def _dataset(batch: Batch, pair: str, attrs: dict[str, Any]) -> xr.Dataset:
-    codes = {
-        "flag_values": list(range(len(SPLITS))),
-        "flag_meanings": " ".join(SPLITS),
-    }
-    n = len(batch.table)
-    row0, col0, split = batch.table.T
-    pair_code = np.zeros(n, np.int16)
-    return xr.Dataset(
-        {
-            "image": (("patch", "row", "col", "band"), batch.image),
-            "mask": (("patch", "row", "col", "label"), batch.mask),
-        },
-        coords={
-            "pair": ("patch", pair_code, {"flag_values": [0], "flag_meanings": pair}),
-            "split": ("patch", split.astype(np.int8), codes),
-            "row0": ("patch", row0.astype(np.int32), {"units": "px"}),
-            "col0": ("patch", col0.astype(np.int32), {"units": "px"}),
-            "valid_fraction": ("patch", batch.valid_fraction),
-            "class_pixels": (("patch", "class"), batch.class_pixels),
-        },
-        attrs=attrs,
+def _part(found: Harvest, start: int, stop: int) -> Harvest:
+    """Return what `found` says of the patches [start, stop)."""
+    return replace(
+        found,
+        table=found.table[start:stop],
+        valid_fraction=found.valid_fraction[start:stop],
+        class_pixels=found.class_pixels[start:stop],
     )

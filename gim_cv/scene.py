@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,27 +14,32 @@ from gim_cv.labels import LabelSource
 from gim_cv.patches import IGNORE, PatchGrid, Window, blank, cut
 from gim_cv.pruning import PruneFn, reason_to_drop
 from gim_cv.raster import ImageSource
+from gim_cv.tasks import Cost, group_tasks
 from gim_cv.territory import Territory
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 Int = NDArray[np.int64]
-TASK_BYTES = 16 * 2**20
-"""About what one task may hold, as patches and as source pixels, bytes."""
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Patches that one task gives, after pruning.
+class Harvest:
+    """What a task gives: the pixels it read, and which patches of them are kept.
 
     Attributes
     ----------
     image
-        (n, h, w, C), source dtype; 0 where invalid.
+        (h, w, C) of the whole task, source dtype; 0 where invalid.
     mask
-        (n, h, w, 1) uint8 class ids, 255 = ignore.
+        (h, w) uint8 of the whole task: class ids, 255 = ignore.
+    origin
+        Row and column of `image` on the pair's grid, px.
+    px
+        Side of a patch, px.
     table
-        (n, 3) row0, col0 (px) and split code.
+        (n, 3) row0, col0 (px) and split code of the patches.
+    hidden
+        Position in `table` → (px, px) bool: pixels that the patch must not show.
     valid_fraction
         (n,) float32: share of valid pixels.
     class_pixels
@@ -45,10 +50,28 @@ class Batch:
 
     image: Array
     mask: Array
+    origin: tuple[int, int]
+    px: int
     table: Int
+    hidden: Mapping[int, Bool]
     valid_fraction: Array
     class_pixels: Array
     dropped: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def patches(self, start: int, stop: int) -> tuple[Array, Array]:
+        """Return image (n, px, px, C) and mask (n, px, px, 1) of the patches [start, stop)."""
+        origins = self.table[start:stop, :2] - self.origin
+        images = cut(self.image, origins, self.px)
+        masks = cut(self.mask[..., None], origins, self.px)
+        for i in range(len(origins)):
+            hidden = self.hidden.get(start + i)
+            if hidden is not None:
+                blank(images[i], hidden)
+                masks[i][hidden] = IGNORE
+        return images, masks
 
 
 @dataclass(frozen=True)
@@ -88,11 +111,10 @@ class Scene:
         return image, mask, valid
 
     def _mask(self, window: Window) -> Array:
-        resampler = self.image.resampler
-        grid = self.image.grid
-        inside = window.clipped(grid.height, grid.width)
+        resampler, grid = self.image.resampler, self.image.grid
         if resampler is None:
             return self.labels.burn(window)
+        inside = window.clipped(grid.height, grid.width)
         out = np.full((window.height, window.width), IGNORE, np.uint8)
         source = self.labels.burn(resampler.source_window(inside))
         part = resampler.classes(source, inside, self.n_classes, self.mask_fraction)
@@ -100,99 +122,73 @@ class Scene:
         return out
 
     def tasks(self) -> list[Int]:
-        """Return the patches, (n, 3) row0, col0 and split code, in groups to be read at once.
-
-        Groups are as square as the file's blocks allow, so that each block is decoded about once.
-        """
+        """Return the patches, (n, 3) row0, col0 and split code, in groups to be read at once."""
+        bands, itemsize = len(self.image.band_names), self.image.dtype.itemsize
+        factors, pixel_bytes = (1.0, 1.0), float(bands * itemsize + 2)
+        if self.image.resampler is not None:  # source pixels and float copies, too
+            factors = self.image.resampler.rows.factor, self.image.resampler.cols.factor
+            pixel_bytes += (bands * (itemsize + 4) + 2) * factors[0] * factors[1] + 4 * bands
         table = self.territory.patches(self.patches)
-        down, across = self._group()
-        rows, cols = self.patches.rows, self.patches.cols
-        row_group = np.searchsorted(rows, table[:, 0]) // down
-        col_group = np.searchsorted(cols, table[:, 1]) // across
-        group = row_group * (len(cols) // across + 1) + col_group
-        order = np.argsort(group, kind="stable")
-        edges = np.flatnonzero(np.diff(group[order])) + 1
-        return np.split(table[order], edges) if len(table) else []
+        return group_tasks(table, self.patches, Cost(self.image.block, factors, pixel_bytes))
 
-    def _group(self) -> tuple[int, int]:
-        """Return how many rows and columns of patches make a task."""
-        px, step, bands = self.patches.patch_px, self.patches.step, len(self.image.band_names)
-        itemsize, resampler = self.image.dtype.itemsize, self.image.resampler
-        patch = px * px * (bands * itemsize + 1)
-        source = step * step * (bands * itemsize + 1)
-        if resampler is not None:  # source pixels, and a float copy of them
-            larger = max(1.0, resampler.rows.factor * resampler.cols.factor)
-            source = int(step * step * larger * (bands * (itemsize + 8) + 1))
-        count = max(1, TASK_BYTES // max(patch, source))
-        n_cols = len(self.patches.cols)
-        if self.image.block[1] * 2 > self.image.native.width:  # strips: take them whole
-            return max(1, count // n_cols), min(count, n_cols)
-        side = max(1, math.isqrt(count))
-        return side, side
-
-    def cut(self, task: Int) -> Batch:
+    def cut(self, task: Int) -> Harvest:
         """Return the patches of a task: cut, blanked where another split owns, pruned."""
         px = self.patches.patch_px
         row0, col0 = (int(edge) for edge in task[:, :2].min(axis=0))
         row1, col1 = (int(edge) + px for edge in task[:, :2].max(axis=0))
         rect = Window(row0, col0, row1 - row0, col1 - col0)
         image, mask, valid = self.read(rect)
-        origins = task[:, :2] - (row0, col0)
-        images, masks = cut(image, origins, px), cut(mask[..., None], origins, px)
-        valids = cut(valid, origins, px)
-        own = self._blank(images, masks, valids, task)
-        kept, dropped = self._prune(images, masks, valids, own)
-        if len(kept) < len(task):
-            images, masks, valids, task = images[kept], masks[kept], valids[kept], task[kept]
-        counts = _counts(masks, self.n_classes)
-        return Batch(images, masks, task, _shares(valids), counts, dropped)
-
-    def _prune(
-        self, images: Array, masks: Array, valids: Bool, own: Bool
-    ) -> tuple[Int, dict[str, int]]:
-        """Return the indices of the patches to keep, and how many were dropped for what."""
         dropped: Counter[str] = Counter()
-        kept = []
-        for i in np.flatnonzero(own).tolist():
-            reason = reason_to_drop(
-                images[i],
-                masks[i],
-                valids[i],
-                min_valid=self.min_valid,
-                min_labelled=self.min_labelled,
-                prune_fn=self.prune_fn,
-            )
-            if reason is None:
-                kept.append(i)
-            else:
-                dropped[reason] += 1
-        return np.array(kept, np.int64), dict(dropped)
-
-    def plan(self, task: Int) -> Batch:
-        """Return `cut` of a task without its pixels: `image` and `mask` of length 0."""
-        batch = self.cut(task)
-        return replace(batch, image=batch.image[:0].copy(), mask=batch.mask[:0].copy())
-
-    def _blank(self, images: Array, masks: Array, valids: Bool, task: Int) -> Bool:
-        """Blank the patches (in place) where other splits own; return which own a pixel at all."""
-        own = np.ones(len(task), bool)
-        grid, px = self.image.grid, self.patches.patch_px
+        kept, hidden, shares, counts = [], {}, [], []
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
-            foreign = self.territory.foreign(window, code)
+            place = window.within(rect)
+            seen, ids, foreign = valid[place], mask[place], self.territory.foreign(window, code)
             if foreign is not None:
-                blank(images[i], foreign)
-                masks[i, ..., 0][foreign] = IGNORE
-                valids[i] &= ~foreign
-                inside = window.clipped(grid.height, grid.width)
-                own[i] = not foreign[inside.within(window)].all()
-        return own
+                if self._owns_nothing(foreign, window):
+                    continue
+                seen, ids = seen & ~foreign, np.where(foreign, np.uint8(IGNORE), ids)
+            reason = self._reason(image[place], ids, seen, foreign)
+            if reason is not None:
+                dropped[reason] += 1
+                continue
+            if foreign is not None:
+                hidden[len(kept)] = foreign
+            kept.append(i)
+            shares.append(np.count_nonzero(seen) / seen.size)
+            counts.append([np.count_nonzero(ids == k) for k in range(self.n_classes)])
+        return Harvest(
+            image=image,
+            mask=mask,
+            origin=(row0, col0),
+            px=px,
+            table=task[kept],
+            hidden=hidden,
+            valid_fraction=np.array(shares, np.float32),
+            class_pixels=np.array(counts, np.int32).reshape(-1, self.n_classes),
+            dropped=dict(dropped),
+        )
 
+    def plan(self, task: Int) -> Harvest:
+        """Return `cut` of a task without its pixels."""
+        found = self.cut(task)
+        image, mask = found.image[:0, :0].copy(), found.mask[:0, :0].copy()
+        return replace(found, image=image, mask=mask, hidden={})
 
-def _shares(valids: Bool) -> Array:
-    return np.array([np.count_nonzero(v) / v.size for v in valids], np.float32)
+    def _owns_nothing(self, foreign: Bool, window: Window) -> bool:
+        """Return whether other splits own all pixels of a window that lie in the raster."""
+        inside = window.clipped(self.image.grid.height, self.image.grid.width)
+        return bool(foreign[inside.within(window)].all())
 
-
-def _counts(masks: Array, n_classes: int) -> Array:
-    counts = [[np.count_nonzero(mask == k) for k in range(n_classes)] for mask in masks]
-    return np.array(counts, np.int32).reshape(-1, n_classes)
+    def _reason(self, image: Array, ids: Array, seen: Bool, foreign: Bool | None) -> str | None:
+        if self.prune_fn is not None and foreign is not None:
+            image = image.copy()  # the user's function may look at blanked pixels
+            blank(image, foreign)
+        return reason_to_drop(
+            image,
+            ids[..., None],
+            seen,
+            min_valid=self.min_valid,
+            min_labelled=self.min_labelled,
+            prune_fn=self.prune_fn,
+        )

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -40,43 +41,47 @@ def ordered_map(
     progress
         Title of a progress bar on stderr, drawn where that is a terminal; None: no bar.
     """
-    with _pool() as (submit, take, limit), _bar(progress, len(items)) as advance:
+    with _pool(function) as (submit, take, limit), _bar(progress, len(items)) as advance:
         under_way: deque[Any] = deque()
         for item in items:
             if len(under_way) == limit:
                 yield take(under_way.popleft())
                 advance()
-            under_way.append(submit(function, item))
+            under_way.append(submit(item))
         while under_way:
             yield take(under_way.popleft())
             advance()
 
 
 @contextmanager
-def _pool() -> Iterator[tuple[Callable[..., Any], Callable[[Any], Any], int]]:
-    """Give a function that starts a call, one that waits for its result, and the limit."""
+def _pool(
+    function: Callable[[Any], Any],
+) -> Iterator[tuple[Callable[[Any], Any], Callable[[Any], Any], int]]:
+    """Give what starts a call, what waits for its result, and how many may be under way."""
     client, own = _client()
     if client is not None:
+        workers = sum(client.nthreads().values()) or 1
+        shared = client.scatter(function)  # sent once, however many calls there are
         try:
-            workers = sum(client.nthreads().values()) or 1
-            yield (
-                (lambda f, x: client.submit(f, x, pure=False)),
-                (lambda f: f.result()),
-                workers + 1,
-            )
+            submit = partial(client.submit, _call, shared, pure=False)
+            yield submit, _result, workers + 1
         finally:
             if own:
                 client.close()
         return
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
-        yield (lambda f, x: (f, x)), (lambda call: call[0](call[1])), 1
+        yield (lambda item: item), function, 1
         return
     workers = dask.config.get("num_workers", None) or CPU_COUNT
     with ThreadPoolExecutor(workers, thread_name_prefix="gim_cv") as pool:
         try:
-            yield pool.submit, _result, workers + 1
+            yield (lambda item: pool.submit(function, item)), _result, workers + 1
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _call(function: Callable[[In], Out], item: In) -> Out:
+    return function(item)
 
 
 def _result(future: Any) -> Any:

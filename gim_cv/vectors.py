@@ -89,7 +89,7 @@ def read_features(
     own = _crs(table.crs, crs, path, crs_key)
     cover = _cover(table.bounds, own, grid, path)
     down, across = grid.resolution_m
-    reach_px = 1 + abs(reach_m) / min(down, across)
+    reach_px = 8 + abs(reach_m) / min(down, across)
     frame = table.read(_outline_box(grid, own, reach_px), attribute)
     geometries = frame.geometry.to_numpy()
     if where is not None and not len(geometries) and not table.holds_any():
@@ -212,7 +212,7 @@ def _crs(own: str | None, given: str | None, path: Path, key: str) -> CRS:
 
 def _outline_box(grid: PixelGrid, crs: CRS, margin_px: float) -> tuple[float, float, float, float]:
     """Return left, bottom, right, top in `crs` of the grid and `margin_px` around it."""
-    rows, cols = grid.outline()
+    rows, cols = grid.outline(64)
     rows = rows + margin_px * np.sign(rows - grid.height / 2)
     cols = cols + margin_px * np.sign(cols - grid.width / 2)
     x, y = apply(grid.transform, cols, rows)

@@ -34,8 +34,9 @@ def seen(scene) -> np.ndarray:
     for task in scene.tasks():
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gim_cv.scene.reason_to_drop", lambda *_, **__: None)
-            batch = scene.cut(task)
-        for image, (row, col, code) in zip(batch.image, batch.table.tolist(), strict=True):
+            found = scene.cut(task)
+        images, _ = found.patches(0, len(found))
+        for image, (row, col, code) in zip(images, found.table.tolist(), strict=True):
             shown[code, row : row + px, col : col + px] |= image.any(axis=-1)
     return shown[:, : scene.image.grid.height, : scene.image.grid.width]
 

@@ -8,7 +8,7 @@ from scenes import OPTIONS, RULE, Scene, pair, pixel_values
 
 from gim_cv.errors import DataError
 from gim_cv.ground import GroundSplit
-from gim_cv.pairs import build_pair, open_scene, stream_pair
+from gim_cv.pairs import build_pair, stream_pair
 from gim_cv.schema import check_patches
 
 TRAIN = GroundSplit("blocks", 40.0, (1.0, 0.0), 3, 0.0, 0, 0)
@@ -119,7 +119,7 @@ def test_the_size_of_tasks_changes_nothing(tmp_path, monkeypatch, small):
     Scene(height=200, width=180).write(tmp_path / "s", tiled=True, blockxsize=32, blockysize=32)
     options = {"split": RULE, "overlap": 0.5, "resolution_m": 0.7}
     whole = one(streamed(tmp_path, **options)).sortby(["row0", "col0", "split"])
-    monkeypatch.setattr("gim_cv.scene.TASK_BYTES", small)
+    monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", small)
     parts = list(streamed(tmp_path, **options))
     assert len(parts) > 1
     xr.testing.assert_equal(one(parts).sortby(["row0", "col0", "split"]), whole)
@@ -127,7 +127,7 @@ def test_the_size_of_tasks_changes_nothing(tmp_path, monkeypatch, small):
 
 def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
     Scene(height=200, width=180).write(tmp_path / "s")
-    monkeypatch.setattr("gim_cv.scene.TASK_BYTES", 20_000)
+    monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", 20_000)
     with dask.config.set(num_workers=1):
         serial = one(streamed(tmp_path, split=RULE))
     with dask.config.set(num_workers=3):
@@ -155,18 +155,3 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path, make):
     Scene(nodata=0, nodata_columns=96).write(tmp_path / "s")
     with pytest.raises(DataError, match="found 9 with too few valid pixels"):
         make(pair(), tmp_path, **OPTIONS, split=TRAIN)
-
-
-def test_strips_are_read_whole_and_tiles_in_squares(tmp_path):
-    Scene(height=128, width=128).write(tmp_path / "strips")
-    tiles = {"tiled": True, "blockxsize": 32, "blockysize": 32}
-    Scene(height=128, width=128).write(tmp_path / "tiles", **tiles)
-    shapes = {}
-    for name in ("strips", "tiles"):
-        options = {**OPTIONS, "patch_px": 16, "split": TRAIN}
-        scene = open_scene(pair(source=name), tmp_path, **options)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("gim_cv.scene.TASK_BYTES", 16 * 16 * 4 * 16)
-            shapes[name] = [np.ptp(task[:, :2], axis=0).tolist() for task in scene.tasks()]
-    assert shapes["strips"] == [[16, 112]] * 4
-    assert shapes["tiles"] == [[48, 48]] * 4
