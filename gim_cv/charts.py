@@ -29,12 +29,13 @@ class Series:
 
 @dataclass(frozen=True)
 class Point:
-    """One named place in data units."""
+    """One named place in data units; `side` -1 writes the name at its left, 1 at its right."""
 
     name: str
     x: float
     y: float
     style: int = 1
+    side: int = 1
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,9 @@ def line_chart(
             f'<circle class="point series-{point.style}" cx="{at[0]}" cy="{at[1]}" r="5"/>'
         )
         parts.append(
-            f'<text class="name series-{point.style}" x="{float(at[0]) - 10:.1f}" '
-            f'y="{float(at[1]) + 4:.1f}" text-anchor="end">{escape(point.name)}</text>'
+            f'<text class="name series-{point.style}" x="{float(at[0]) + point.side * 10:.1f}" '
+            f'y="{float(at[1]) - point.side * 6 + 4:.1f}" '
+            f'text-anchor="{"start" if point.side > 0 else "end"}">{escape(point.name)}</text>'
         )
     title = f"{y.title} by {x.title}: {', '.join(line.name for line in series)}"
     return _svg(parts, WIDTH, HEIGHT, title)

@@ -8,7 +8,6 @@ table in the form that DVC plots.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -22,10 +21,10 @@ from rich.progress import track
 from gim_cv.baseline import Colour, Constant, fit_colour_baseline, majority
 from gim_cv.batches import Batches
 from gim_cv.curves import best_level, level_of
-from gim_cv.footprints import Footprints, ground_blocks
+from gim_cv.footprints import Footprints, GroundBlocks
 from gim_cv.inventory import count_objects
 from gim_cv.models.segmentalist import Segmentalist
-from gim_cv.results import write_results
+from gim_cv.results import clear_results, write_results
 from gim_cv.rundir import read_run, run_digest
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store
@@ -59,7 +58,7 @@ def evaluate_run(
         Probability (0–1) from which a pixel is foreground; None takes the one with the highest
         IoU on validation ground. Models of more than two classes answer the likeliest class.
     out_dir
-        Folder for the results; written anew.
+        Folder for the results; those of an earlier evaluation are replaced.
     progress
         Show a progress bar.
 
@@ -74,8 +73,7 @@ def evaluate_run(
     def predict(images: Image) -> NDArray[np.float32]:
         return np.asarray(model.predict_on_batch(images))
 
-    shutil.rmtree(out_dir, ignore_errors=True)
-    out_dir.mkdir(parents=True)
+    clear_results(out_dir)
     kept = out_dir / "predictions.zarr"
     tallies = measure(patches, predict, batch=batch, keep=kept, progress=progress)
     level = choose_level(tallies["val"], threshold)
@@ -145,7 +143,7 @@ def _measure_split(
     progress: bool,
 ) -> Tally:
     part = patches.isel(patch=split_slice(patches, split))
-    places, blocks = Footprints.of(part), ground_blocks(part)
+    places, blocks = Footprints.of(part), GroundBlocks(part)
     shape = (part.sizes["patch"], part.sizes["row"], part.sizes["col"])
 
     def count(keep_batch: PredictionWriter | None) -> Tally:

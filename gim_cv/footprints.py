@@ -7,17 +7,21 @@ covers it, in the order (pair, row0, col0), so that it is counted once whatever 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from gim_cv.grid import PixelGrid
-from gim_cv.ground import cells_of
+from gim_cv.ground import GroundSplit, cells_of
 from gim_cv.patches import Window
 from gim_cv.schema import pair_names
+
+SQUARE = 8
 
 Ids = NDArray[np.int64]
 Pixels = NDArray[np.uint8]
@@ -45,22 +49,87 @@ class Footprints:
         return len(self.pair)
 
 
-def ground_blocks(patches: xr.Dataset) -> Ids:
-    """Return ``(n, 3)`` pair, block row and block column of each patch's centre on the Earth.
+class GroundBlocks:
+    """Says which block of ground each pixel of a patch lies in.
 
-    Blocks are cells of `gim_cv.ground.cells_of`, two patches wide on the coarsest pair: pairs
-    over the same ground share them, so that a bootstrap never takes one place for two.
+    Blocks are the cells that the split was drawn with (`gim_cv.ground.cells_of`), so that pairs
+    over one place share them; pairs whose split was given have cells two patches wide. Places
+    are looked up for squares of 8 × 8 px; a square across the border to another split's cell
+    counts for the nearest cell of its own.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
     """
-    half = patches.sizes["row"] / 2
-    block_m = 4 * half * max(max(pair["resolution_m"]) for pair in patches.attrs["pairs"].values())
-    ids, rows, cols = (patches[name].to_numpy() for name in ("pair", "row0", "col0"))
-    blocks = np.stack([ids.astype(np.int64)] * 3, axis=1)
-    for code, name in enumerate(pair_names(patches)):
-        here = ids == code
-        grid = PixelGrid.from_attrs(patches.attrs["pairs"][name])
-        lon, lat = grid.lonlat(rows[here] + half, cols[here] + half)
-        blocks[here, 1], blocks[here, 2] = cells_of(lon, lat, block_m)
-    return blocks
+
+    def __init__(self, patches: xr.Dataset) -> None:
+        self._places, self._split = Footprints.of(patches), patches["split"].to_numpy()
+        pairs = [patches.attrs["pairs"][name] for name in pair_names(patches)]
+        self._grids = [PixelGrid.from_attrs(pair) for pair in pairs]
+        self._rules = [drawn_rule(pair) for pair in pairs]
+        self._block_m = [block_side(pair, self._places.patch_px) for pair in pairs]
+
+    def __call__(self, index: int) -> tuple[Ids, Ids]:
+        """Return ``(k, 3)`` the blocks of patch `index`, and ``(px, px)`` which of them is where.
+
+        A block is pair, row and column.
+        """
+        px, code = self._places.patch_px, int(self._places.pair[index])
+        cells = self._own_cells(index, self._cells(index))
+        found, which = np.unique(cells.reshape(-1, 2), axis=0, return_inverse=True)
+        square = which.reshape(cells.shape[:2]).repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)
+        return np.insert(found, 0, code, axis=1), square[:px, :px]
+
+    def _cells(self, index: int) -> Ids:
+        places, code = self._places, int(self._places.pair[index])
+        middle = np.arange(0, places.patch_px, SQUARE) + SQUARE / 2
+        rows, cols = np.meshgrid(
+            places.row0[index] + middle, places.col0[index] + middle, indexing="ij"
+        )
+        lon, lat = self._grids[code].lonlat(rows.ravel(), cols.ravel())
+        cells = np.stack(cells_of(lon, lat, self._block_m[code]), axis=1)
+        return cells.reshape(*rows.shape, 2)
+
+    def _own_cells(self, index: int, cells: Ids) -> Ids:
+        rule = self._rules[int(self._places.pair[index])]
+        if rule is None:
+            return cells
+        foreign = rule.of_cells(cells[..., 0], cells[..., 1]) != self._split[index]
+        if foreign.all():
+            return cells
+        row, col = ndimage.distance_transform_edt(
+            foreign, return_distances=False, return_indices=True
+        )
+        return np.asarray(cells[row, col])
+
+
+def drawn_rule(pair: Mapping[str, Any]) -> GroundSplit | None:
+    """Return the rule that gave a pair's cells their splits; None if cells did not decide.
+
+    Parameters
+    ----------
+    pair
+        The pair's entry in the attributes of a patch dataset.
+    """
+    rule = pair["ground"]["rule"]
+    return None if rule is None or rule["mode"] != "blocks" else GroundSplit(**rule)
+
+
+def block_side(pair: Mapping[str, Any], patch_px: int) -> float:
+    """Return the side of the blocks that a pair's ground falls into, m.
+
+    Parameters
+    ----------
+    pair
+        The pair's entry in the attributes of a patch dataset.
+    patch_px
+        Side of a patch, px.
+    """
+    rule = pair["ground"]["rule"]
+    if rule is not None:
+        return float(rule["block_m"])
+    return 2 * patch_px * float(max(pair["resolution_m"]))
 
 
 class Ownership:
@@ -157,7 +226,9 @@ def owned_pixels(
     return seen
 
 
-def put(canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1) -> None:
+def put(
+    canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1, over: bool = False
+) -> None:
     """Write every `step`-th pixel of a patch into a canvas of every `step`-th pixel.
 
     Parameters
@@ -168,8 +239,14 @@ def put(canvas: Pixels, patch: Pixels, down: int, right: int, *, step: int = 1) 
         Origin of the patch before thinning, px, 0 or more; what reaches beyond the canvas is cut.
     step
         Pixels whose row and column are divisible by it are kept.
+    over
+        Both have four channels, and transparent pixels of the patch leave the canvas as it is.
     """
     thin = patch[-down % step :: step, -right % step :: step]
     top, left = -(-down // step), -(-right // step)
     target = canvas[top : top + thin.shape[0], left : left + thin.shape[1]]
-    target[...] = thin[: target.shape[0], : target.shape[1]]
+    thin = thin[: target.shape[0], : target.shape[1]]
+    if over:
+        np.copyto(target, thin, where=thin[..., 3:] > 0)
+    else:
+        target[...] = thin

@@ -14,11 +14,14 @@ from gim_cv.footprints import Footprints, Ids, paste, put, windows_of
 from gim_cv.patches import SPLITS, Window
 from gim_cv.pictures import (
     Picture,
+    cropped,
     display_bands,
     enlarged,
+    is_blank,
     limits,
     panels,
     stretched,
+    with_holes,
 )
 from gim_cv.schema import pair_names, split_slice
 from gim_cv.scores import IGNORE, confusion, scores
@@ -37,7 +40,7 @@ READ_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Patch:
-    """One scored patch: where it is in the store and on its pair's grid, and its score."""
+    """One scored patch: where it is in the store and on its pair's grid, IoU, share scored."""
 
     split: str
     index: int
@@ -45,6 +48,7 @@ class Patch:
     row0: int
     col0: int
     score: float
+    seen: float
 
 
 @dataclass(frozen=True)
@@ -87,10 +91,12 @@ class Gallery:
         """Return the panels of one patch: image, outlines, errors (see `pictures.panels`)."""
         part = self._patches.isel(patch=self._place(patch))
         guess = self._decided(next(read_predictions(self._predictions, patch.split, [patch.index])))
-        picture = self._stretched(part["image"].to_numpy(), patch.pair)
-        times = max(1, -(-PANEL_PX // picture.shape[0]))
-        truth = part["mask"].to_numpy()[..., 0]
-        return panels(picture, truth, guess, classes=self._classes, times=times)
+        image, truth = part["image"].to_numpy(), part["mask"].to_numpy()[..., 0]
+        times = max(1, -(-PANEL_PX // len(image)))
+        picture = self._stretched(image, patch.pair)
+        holes = enlarged(is_blank(image) & (truth == IGNORE), times)
+        drawn = panels(picture, truth, guess, classes=self._classes, times=times)
+        return [with_holes(panel, holes) for panel in drawn] if holes.any() else drawn
 
     def ground(self, split: str, *, most: int) -> Iterator[Figure]:
         """Yield, for up to `most` pairs, the window of a split with most foreground.
@@ -127,7 +133,7 @@ class Gallery:
                 code = int(places.pair[index])
                 tinted = self._tinted(image, names[code], SPLITS[split[index]])
                 origin = int(places.row0[index]), int(places.col0[index])
-                put(maps[code], tinted, *origin, step=steps[code])
+                put(maps[code], tinted, *origin, step=steps[code], over=True)
         return [
             Figure(f"map_{name}", name, f"Where {name} trains, validates and tests", picture)
             for name, picture in zip(names, maps, strict=True)
@@ -146,7 +152,8 @@ class Gallery:
                 score = self._score(truth, levels)
                 if score is not None:
                     row0, col0 = int(places.row0[index]), int(places.col0[index])
-                    yield Patch(split, index, names[places.pair[index]], row0, col0, score)
+                    seen = float((truth != IGNORE).mean())
+                    yield Patch(split, index, names[places.pair[index]], row0, col0, score, seen)
 
     def _score(self, truth: NDArray[np.uint8], levels: NDArray[np.uint8]) -> float | None:
         foreground = (truth != 0) & (truth != IGNORE)
@@ -188,13 +195,13 @@ class Gallery:
             return paste(values, members, places, window, fill=fill)
 
         levels = np.stack(list(read_predictions(self._predictions, split, members)))
-        image = pasted(self._stretched(cut["image"].to_numpy(), pair), 0)
-        truth = pasted(cut["mask"].to_numpy()[..., 0], IGNORE)
+        images, masks = cut["image"].to_numpy(), cut["mask"].to_numpy()[..., 0]
+        image, truth = pasted(self._stretched(images, pair), 0), pasted(masks, IGNORE)
         guess = pasted(self._decided(levels), 0)
         times = max(1, 2 * GROUND_PX // max(window.height, window.width, GROUND_PX))
         drawn = panels(image, truth, guess, classes=self._classes, times=times)[-2]
-        covered = pasted(np.full(levels.shape, 255, np.uint8), 0)
-        return np.dstack([drawn, enlarged(covered, times)])
+        holes = pasted((is_blank(images) & (masks == IGNORE)).astype(np.uint8), 1)
+        return cropped(with_holes(drawn, enlarged(holes == 1, times)))
 
     def _map_step(self, pair: str) -> int:
         grid = self._patches.attrs["pairs"][pair]
@@ -207,13 +214,15 @@ class Gallery:
     def _tinted(self, image: NDArray[np.generic], pair: str, split: str) -> Picture:
         grey = self._stretched(image, pair).mean(-1, keepdims=True)
         tinted = grey * 0.55 + np.array(SPLIT_COLOURS[split]) * 0.45
-        return np.dstack([tinted, np.full_like(grey, 255)]).astype(np.uint8)
+        return with_holes(tinted.astype(np.uint8), is_blank(image))
 
 
 def choose(
     scored: Sequence[Patch], count: int, *, patch_px: int, seed: int
 ) -> dict[str, list[Patch]]:
     """Return up to `count` patches each as "best", "random" and "worst", without overlap.
+
+    Patches of which less than half is scored are left out, unless there are no others.
 
     Parameters
     ----------
@@ -226,6 +235,7 @@ def choose(
     seed
         Seed of the random ones.
     """
+    scored = [patch for patch in scored if patch.seen >= 0.5] or scored
     shuffled = [scored[i] for i in np.random.default_rng(seed).permutation(len(scored))]
     taken: list[Patch] = []
     found = {}

@@ -177,6 +177,24 @@ def panels(
     ]
 
 
+def is_blank(image: NDArray[np.generic]) -> Mask:
+    """Return where an image ``(..., bands)`` holds nothing: 0 in each band, or not a number."""
+    return np.asarray(((image == 0) | np.isnan(image)).all(-1))
+
+
+def with_holes(picture: Picture, holes: Mask) -> Picture:
+    """Return ``(h, w, 4)`` uint8: the picture, transparent in the holes."""
+    return np.dstack([picture[..., :3], np.where(holes, 0, 255).astype(np.uint8)])
+
+
+def cropped(picture: Picture) -> Picture:
+    """Return the smallest part of an ``(h, w, 4)`` picture with all that is not transparent."""
+    rows, cols = (np.flatnonzero(picture[..., 3].any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return picture
+    return picture[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1]
+
+
 def side_by_side(pictures: Sequence[Picture], gap: int = 6) -> Picture:
     """Return the pictures in one row, `gap` transparent px between them; ``(h, w, 4)`` uint8."""
     height = max(picture.shape[0] for picture in pictures)
@@ -185,7 +203,8 @@ def side_by_side(pictures: Sequence[Picture], gap: int = 6) -> Picture:
     left = 0
     for picture in pictures:
         part = row[: picture.shape[0], left : left + picture.shape[1]]
-        part[..., :3], part[..., 3] = picture[..., :3], 255
+        part[..., :3] = picture[..., :3]
+        part[..., 3] = picture[..., 3] if picture.shape[-1] == 4 else 255
         left += picture.shape[1] + gap
     return row
 

@@ -44,7 +44,7 @@ def write_report(
     evaluate_dir
         What `gim_cv.evaluate.evaluate_run` wrote.
     out_dir
-        Folder for the page; written anew.
+        Folder for the page; an older page and its ``images`` are replaced.
     patches_shown
         How many patches to show, in equal parts best, worst and random.
     commit
@@ -59,8 +59,8 @@ def write_report(
     found = read_scores(evaluate_dir)
     shown = "test" if found["splits"]["test"]["blocks"] else "val"
     gallery = Gallery(patches, evaluate_dir / "predictions.zarr", int(found["level"]))
-    shutil.rmtree(out_dir, ignore_errors=True)
     images = out_dir / "images"
+    shutil.rmtree(images, ignore_errors=True)
     images.mkdir(parents=True)
     context = {
         **score_section(found, evaluate_dir, shown),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,22 @@ from gim_cv.scores import Counts, scores
 from gim_cv.tally import Tally
 
 HEADLINE = ("iou", "f1", "precision", "recall")
+FILES = ("metrics.json", "scores.json", "counts.parquet")
+FOLDERS = ("predictions.zarr", "plots")
 DIGITS = 6
 PER_MILLE = 1000
 
 Tallies = Mapping[str, Tally]
 Baselines = Mapping[str, tuple[Tallies, int]]
+
+
+def clear_results(out_dir: Path) -> None:
+    """Make `out_dir`, and remove from it what an earlier evaluation wrote, but nothing else."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        (out_dir / name).unlink(missing_ok=True)
+    for name in FOLDERS:
+        shutil.rmtree(out_dir / name, ignore_errors=True)
 
 
 def write_results(
@@ -76,7 +88,7 @@ def write_results(
     plots = out_dir / "plots"
     plots.mkdir(exist_ok=True)
     shown = tallies["test"] if tallies["test"].blocks else tallies["val"]
-    write_json(plots / "precision_recall.json", precision_recall(shown.histogram))
+    write_json(plots / "precision_recall.json", precision_recall(pooled(shown)))
     write_confusion(plots / "confusion.csv", list(patches.attrs["classes"]), shown.total(level))
     return metrics
 
@@ -128,9 +140,17 @@ def _split_details(part: Tally, level: int) -> dict[str, object]:
         "blocks": len(part.blocks),
         "average_precision": [average_precision(one) for one in part.by_class],
         "calibration_error": [calibration_error(one) for one in part.by_class],
-        "reliability": reliability(part.histogram),
-        "precision_recall": precision_recall(part.histogram),
+        "reliability": reliability(pooled(part)),
+        "precision_recall": precision_recall(pooled(part)),
     }
+
+
+def pooled(part: Tally) -> Counts:
+    """Return ``(2, 256)``: the foreground's histogram where K is 2, else that of all classes.
+
+    All classes together, each against the rest, make the micro-averaged curve.
+    """
+    return np.asarray(part.by_class[1] if part.classes == 2 else part.by_class.sum(0))
 
 
 def _by_pair(part: Tally, level: int, names: list[str]) -> dict[str, object]:

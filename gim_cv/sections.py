@@ -120,11 +120,11 @@ def _precision_recall_chart(found: Mapping[str, Any], shown: str) -> str:
     rows = found["splits"][shown]["precision_recall"]
     # From many positives to few, so that the line's name stands where it ends at the right.
     line = sorted((row["recall"], row["precision"]) for row in rows)
-    marked = {"chosen": (found["splits"][shown], 1)}
-    marked |= {"colour alone": (found["baselines"]["colour"][shown], 4)}
+    marked = [("chosen", found["splits"][shown], 1, 1)]
+    marked.append(("colour alone", found["baselines"]["colour"][shown], 4, -1))
     points = [
-        Point(name, part["recall"], part["precision"], style)
-        for name, (part, style) in marked.items()
+        Point(name, part["recall"], part["precision"], style, side)
+        for name, part, style, side in marked
         if None not in (part["recall"], part["precision"])
     ]
     x, y = Axis("recall", 0, 1), Axis("precision", 0, 1)

@@ -29,6 +29,7 @@ Image = NDArray[np.float32]
 Ids = NDArray[np.uint8]
 Predict = Callable[[Image], NDArray[np.floating]]
 Block = tuple[int, int, int]
+Blocks = Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 @dataclass
@@ -59,7 +60,9 @@ class Tally:
         return np.asarray(self.by_class[1])
 
     def add(self, block: Block, counts: Counts) -> None:
-        """Add one patch's counts to its block."""
+        """Add counts to a block; a block without a pixel is left out."""
+        if not counts.any():
+            return
         self.blocks[block] = self.blocks[block] + counts if block in self.blocks else counts
 
     def counts(self, level: int) -> dict[Block, Counts]:
@@ -107,7 +110,7 @@ def tally(
     batches: Iterable[tuple[Image, Ids]],
     predict: Predict,
     places: Footprints,
-    blocks: NDArray[np.int64],
+    blocks: Blocks,
     *,
     classes: int,
     keep: Callable[[Ids], None] | None = None,
@@ -124,7 +127,7 @@ def tally(
     places
         Where the patches lie.
     blocks
-        ``(n, 3)``: pair and ground block of each patch, as `ground_blocks` returns.
+        Says which blocks of ground a patch covers, as `gim_cv.footprints.GroundBlocks` does.
     classes
         Number of classes K.
     keep
@@ -139,7 +142,7 @@ def tally(
             keep(kept)
         for offset in range(len(kept)):
             truth = np.where(owns(index), labels[offset, ..., 0], IGNORE)
-            _count(result, tuple(blocks[index].tolist()), truth, kept[offset], probability[offset])
+            _count(result, blocks(index), truth, kept[offset], probability[offset])
             index += 1
     if index != len(places):
         raise DataError("the batches miss patches", expected=len(places), found=index)
@@ -148,18 +151,22 @@ def tally(
 
 def _count(
     result: Tally,
-    block: Block,
+    blocks: tuple[NDArray[np.int64], NDArray[np.int64]],
     truth: NDArray[np.integer],
     kept: Ids,
     probability: NDArray[np.floating],
 ) -> None:
+    names, which = blocks
+    for number, (pair, row, col) in enumerate(names.tolist()):
+        here = np.where(which == number, truth, IGNORE)
+        if result.classes == 2:
+            result.add((pair, row, col), histogram(here, kept))
+        else:
+            result.add((pair, row, col), confusion(here, kept, result.classes))
     if result.classes == 2:
         counts = histogram(truth, kept)
-        result.by_class[1] += counts
-        result.by_class[0] += counts[::-1, ::-1]
-        result.add(block, counts)
+        result.by_class += np.stack([counts[::-1, ::-1], counts])
         return
-    result.add(block, confusion(truth, kept, result.classes))
     for index in range(result.classes):
         one = np.where(truth == IGNORE, IGNORE, truth == index)
         result.by_class[index] += histogram(one, as_levels(probability[..., index]))

@@ -9,7 +9,7 @@ from towns import batches
 
 from gim_cv.baseline import Constant
 from gim_cv.curves import best_level
-from gim_cv.footprints import Footprints, ground_blocks
+from gim_cv.footprints import Footprints, GroundBlocks
 from gim_cv.inventory import count_objects
 from gim_cv.results import write_results
 from gim_cv.rundir import run_digest
@@ -24,7 +24,7 @@ def measured(patches, predict, keep=None):
         part = patches.isel(patch=split_slice(patches, split))
         shape = tuple(part["mask"].shape[:3])
         options = {"classes": patches.sizes["class"]}
-        args = batches(patches, split, 8), predict, Footprints.of(part), ground_blocks(part)
+        args = batches(patches, split, 8), predict, Footprints.of(part), GroundBlocks(part)
         if keep is None:
             found[split] = tally(*args, **options)
             continue

@@ -89,6 +89,7 @@ def _attrs(names, side, images, masks, split, classes) -> dict:
         "nodata": None,
         "bands": ["red", "green", "blue"],
         "dropped": {"labelled": 1},
+        "ground": {"rule": {"mode": "pairs", "block_m": 16.0}},
     }
     train = split == 0
     stops = np.searchsorted(split, [0, 1, 2, 3]).tolist()

@@ -5,7 +5,7 @@ from hypothesis.extra import numpy as arrays
 from towns import batches, bright, combined
 
 from gim_cv.curves import average_precision, best_level, counts_at, histogram, precision_recall
-from gim_cv.footprints import Footprints, Ownership, ground_blocks
+from gim_cv.footprints import Footprints, GroundBlocks, Ownership
 from gim_cv.results import apportion
 from gim_cv.scores import MEASURES, confusion, scores
 from gim_cv.tally import tally
@@ -110,7 +110,7 @@ def test_every_covered_pixel_has_exactly_one_owner(origins):
 @settings(max_examples=15, deadline=None)
 def test_a_tally_does_not_depend_on_the_batch(size, split):
     part = TOWN.isel(patch=np.flatnonzero(TOWN["split"] == {"val": 1, "test": 2}[split]))
-    args = Footprints.of(part), ground_blocks(part)
+    args = Footprints.of(part), GroundBlocks(part)
     found = tally(batches(TOWN, split, size), bright, *args, classes=2)
     whole = tally(batches(TOWN, split, 99), bright, *args, classes=2)
     assert found.blocks.keys() == whole.blocks.keys()

@@ -7,6 +7,7 @@ import yaml
 from scipy.ndimage import label
 from towns import bright, combined
 
+from gim_cv.curves import average_precision
 from gim_cv.evaluate import (
     choose_level,
     evaluate_run,
@@ -16,6 +17,7 @@ from gim_cv.evaluate import (
 from gim_cv.intervals import read_counts
 from gim_cv.inventory import count_objects
 from gim_cv.models.segmentalist import Segmentalist
+from gim_cv.results import clear_results, pooled
 from gim_cv.scores import confusion, scores
 from gim_cv.store import open_store, write_store
 from gim_cv.tally import read_predictions
@@ -62,6 +64,15 @@ def test_writes_every_file_and_few_metrics(store, run_dir, tmp_path):
     assert found["test_digest"] == "abcdef012345"
     rows = json.loads((tmp_path / "out/plots/precision_recall.json").read_text())
     assert {"precision", "recall", "threshold"} == set(rows[0])
+
+
+def test_an_earlier_evaluation_is_replaced_and_nothing_else(tmp_path):
+    out = tmp_path / "out"
+    (out / "plots").mkdir(parents=True)
+    for name in ("mine.txt", "metrics.json", "plots/old.csv"):
+        (out / name).write_text("old")
+    clear_results(out)
+    assert [path.name for path in out.rglob("*")] == ["mine.txt"]
 
 
 def test_the_same_bytes_whatever_the_batch_and_the_folder(store, run_dir, tmp_path):
@@ -121,6 +132,9 @@ def test_more_than_two_classes(tmp_path):
     write_store(patches, tmp_path / "three.zarr", recipe={})
     found = measure(open_store(tmp_path / "three.zarr"), right, batch=8, keep=None, progress=False)
     assert scores(found["test"].total(128))["macro"]["iou"] > 0.8
+    curve = pooled(found["test"])
+    assert curve.sum() == 3 * found["test"].total(128).sum()
+    assert average_precision(curve) > 0.8
 
 
 def test_objects_are_put_together_from_patches_before_they_are_counted(store, tmp_path):

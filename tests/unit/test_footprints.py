@@ -1,7 +1,17 @@
 import numpy as np
 from towns import combined
 
-from gim_cv.footprints import Footprints, Ownership, ground_blocks, paste, put, windows_of
+from gim_cv.footprints import (
+    Footprints,
+    GroundBlocks,
+    Ownership,
+    block_side,
+    paste,
+    put,
+    windows_of,
+)
+from gim_cv.grid import PixelGrid
+from gim_cv.ground import GroundSplit, cells_of
 
 
 def places(*origins, px=4, pair=None):
@@ -38,14 +48,59 @@ def test_every_pixel_has_one_owner():
     assert (owned == covered).all()
 
 
-def test_pairs_over_one_place_share_its_ground_blocks():
+def test_each_pixel_lies_in_the_cell_that_the_split_was_drawn_with():
+    patches = combined(px=32, pairs=1)
+    blocks, rule = GroundBlocks(patches), patches.attrs["pairs"]["town_0"]["ground"]["rule"]
+    grid = PixelGrid.from_attrs(patches.attrs["pairs"]["town_0"])
+    for index in range(patches.sizes["patch"]):
+        found, which = blocks(index)
+        assert which.shape == (32, 32)
+        for row, col in ((4, 4), (4, 28), (20, 12)):
+            place = [
+                float(patches[name][index]) + at for name, at in (("row0", row), ("col0", col))
+            ]
+            cell = cells_of(*grid.lonlat(*np.array(place)[:, None]), rule["block_m"])
+            assert found[which[row, col]].tolist() == [0, int(cell[0][0]), int(cell[1][0])]
+
+
+def test_a_square_across_the_border_counts_for_the_cell_of_its_own_split():
+    """Else slivers of other splits' cells would pass for blocks of ground."""
+    patches = combined(px=32, pairs=1)
+    rule = GroundSplit(
+        mode="blocks", block_m=11.0, fractions=(0.5, 0.5), seed=0, buffer_m=0.0, folds=0, fold=0
+    )
+    patches.attrs["pairs"]["town_0"]["ground"] = {"rule": rule.attrs()}
+    lon, lat = PixelGrid.from_attrs(patches.attrs["pairs"]["town_0"]).lonlat(
+        patches["row0"].to_numpy() + 16.0, patches["col0"].to_numpy() + 16.0
+    )
+    patches["split"] = "patch", rule.of_places(lon, lat)
+    blocks, cells = GroundBlocks(patches), set()
+    for index, split in enumerate(patches["split"].to_numpy()):
+        found, _ = blocks(index)
+        assert (rule.of_cells(found[:, 1], found[:, 2]) == split).all()
+        cells |= {tuple(cell) for cell in found.tolist()}
+    # 64 m of town in cells of 11 m: 6 or 7 a side, all of them some patch's
+    assert 30 <= len(cells) <= 49
+
+
+def test_pairs_over_one_place_share_its_blocks():
     patches = combined(pairs=2)
-    blocks = ground_blocks(patches)
-    assert blocks[:, 0].tolist() == patches["pair"].to_numpy().tolist()
-    where = [{tuple(block[1:]) for block in blocks.tolist() if block[0] == k} for k in (0, 1)]
+    blocks, pair = GroundBlocks(patches), patches["pair"].to_numpy()
+    where = [
+        {
+            tuple(cell)
+            for index in np.flatnonzero(pair == k)
+            for cell in blocks(index)[0][:, 1:].tolist()
+        }
+        for k in (0, 1)
+    ]
     assert where[0] == where[1]
-    # 128 px of 0.5 m in blocks of 2 × 32 px: 2 × 2 of them, or up to 3 × 3 where they are cut
-    assert 4 <= len(where[0]) <= 9
+
+
+def test_a_pair_whose_split_was_given_has_blocks_of_two_patches():
+    pair = {"ground": {"rule": None}, "resolution_m": [0.5, 0.4]}
+    assert block_side(pair, 64) == 64.0
+    assert block_side(pair | {"ground": {"rule": {"mode": "blocks", "block_m": 96}}}, 64) == 96.0
 
 
 def test_windows_and_paste_put_patches_back_on_the_ground():

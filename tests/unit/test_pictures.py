@@ -10,14 +10,17 @@ from gim_cv.pictures import (
     MISSED,
     PREDICTION,
     TRUTH,
+    cropped,
     display_bands,
     enlarged,
     errors,
+    is_blank,
     limits,
     outlines,
     panels,
     side_by_side,
     stretched,
+    with_holes,
     write_png,
 )
 
@@ -116,6 +119,18 @@ def test_side_by_side_has_a_transparent_gap():
     assert row.shape == (3, 9, 4)
     assert (row[:, 2:6, 3] == 0).all()
     assert (row[:2, :2, 3] == 255).all()
+
+
+def test_what_holds_nothing_is_transparent_and_cut_off():
+    image = np.ones((4, 5, 2), np.float32)
+    image[0], image[:, 0] = 0, np.nan
+    holes = is_blank(image)
+    assert holes.sum() == 8
+    picture = cropped(with_holes(grey(5)[:4], holes))
+    assert picture.shape == (3, 4, 4)
+    assert picture[..., 3].min() == 255
+    nothing = with_holes(grey(2), np.ones((2, 2), bool))
+    assert cropped(nothing).shape == nothing.shape
 
 
 def test_enlarged_repeats_pixels():

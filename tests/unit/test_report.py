@@ -100,12 +100,18 @@ def test_patches_are_ranked_by_their_own_iou(town):
 
 
 def test_chosen_patches_do_not_overlap():
-    row = [Patch("test", k, "a", 0, 8 * k, 1 - k / 10) for k in range(10)]
+    row = [Patch("test", k, "a", 0, 8 * k, 1 - k / 10, 1.0) for k in range(10)]
     chosen = choose(row, 2, patch_px=16, seed=0)
     assert [patch.index for patch in chosen["best"]] == [0, 2]
     assert [patch.index for patch in chosen["worst"]] == [9, 7]
     columns = sorted(patch.col0 for some in chosen.values() for patch in some)
     assert min(np.diff(columns)) >= 16
+
+
+def test_patches_that_are_mostly_not_scored_are_shown_only_for_want_of_others():
+    row = [Patch("test", k, "a", 0, 99 * k, 1 - k / 10, 0.1 if k < 3 else 0.9) for k in range(6)]
+    assert [patch.index for patch in choose(row, 1, patch_px=16, seed=0)["best"]] == [3]
+    assert [patch.index for patch in choose(row[:3], 1, patch_px=16, seed=0)["best"]] == [0]
 
 
 def test_ground_pictures_are_transparent_where_the_split_is_not(town, tmp_path):
