@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, StoreError
 from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
-from gim_cv.sampling import class_aware_index, split_index
+from gim_cv.sampling import epoch_index
 from gim_cv.store import open_arrays, open_store
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]
 Augmenter = Callable[[Array, Array, int], tuple[Array, Array]]
 Batch = tuple[NDArray[np.float32], NDArray[np.uint8]]
+LEAD_PATCHES = 32
+"""Patches made ahead at least: some take ten times as long as others to augment."""
 
 
 class Batches(keras.utils.PyDataset):
@@ -55,7 +57,7 @@ class Batches(keras.utils.PyDataset):
         Of order and augmentation; not negative.
     shuffle
         Whether epochs have random orders: blocks are shuffled, and patches within windows of
-        32 MiB. False: the order of the dataset.
+        16 MiB. False: the order of the dataset.
     shuffle_within
         Whether patches are mixed within windows; None: as `shuffle` says, which then is about
         blocks alone.
@@ -83,7 +85,7 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     ConfigError
-        If `batch` or `workers` is less than 1.
+        If `batch` or `workers` is less than 1, or `scale` not above 0.
     StoreError
         If `scale` is None and the dataset does not tell.
     """
@@ -119,12 +121,15 @@ class Batches(keras.utils.PyDataset):
         self.scale: np.float32 | None = None
         if float32:
             self.scale = np.float32(_scale(dataset) if scale is None else scale)
-        self.index = _index(dataset, split, oversample)
+            if not self.scale > 0:
+                raise ConfigError("scale", expected="above 0", found=scale)
+        self.index = epoch_index(dataset, split, oversample)
         self._reader = BlockReader(dataset, arrays)
-        self._threads, self._pool = workers, ThreadPoolExecutor(workers, "batch")
+        self._pool = ThreadPoolExecutor(workers, "batch")
+        self._lead = max(workers, LEAD_PATCHES // batch)
         self._cache = BlockCache(
             self._reader.read,
-            capacity=2 * self._reader.window + self._reader.blocks_in((workers + 1) * batch),
+            capacity=2 * self._reader.window + self._reader.blocks_in((self._lead + 1) * batch),
             pool=ThreadPoolExecutor(workers, "block"),
         )
         self._ids = patch_ids(dataset)
@@ -252,7 +257,7 @@ class Batches(keras.utils.PyDataset):
         """
         with self._lock:
             latest, self._recent = self._recent, (epoch, index)
-        if index and (latest[0] != epoch or abs(index - latest[1]) > 4 * self._threads):
+        if index and (latest[0] != epoch or abs(index - latest[1]) > 2 * self._lead):
             return  # not read in order: what follows is anyone's guess
         window = int(plan.window[stop - 1])
         first, past = np.searchsorted(plan.window, [window, window + 1]).tolist()
@@ -271,7 +276,7 @@ class Batches(keras.utils.PyDataset):
             if not in_order:
                 self._coming.clear()
             future = future or self._pool.submit(self.batch_at, epoch, index)
-            last = min(index + self._threads, len(self) - 1) if in_order else index
+            last = min(index + self._lead, len(self) - 1) if in_order else index
             for key in [(epoch, after) for after in range(index + 1, last + 1)]:
                 if key not in self._coming:
                     self._coming[key] = self._pool.submit(self.batch_at, *key)
@@ -288,11 +293,3 @@ def _scale(patches: xr.Dataset) -> float:
         f"no statistics to scale {patches['image'].dtype.name} images by",
         remedy="Combine the stores first, or give scale",
     )
-
-
-def _index(patches: xr.Dataset, split: str, oversample: Int | float | None) -> Int:
-    if oversample is None:
-        return split_index(patches, split)
-    if np.ndim(oversample) == 0:
-        return class_aware_index(patches, split, share=float(oversample))
-    return np.sort(np.asarray(oversample, np.int64))

@@ -137,13 +137,11 @@ class FancyPCA:
 
 
 def _shifted(image: Array, shift: Float) -> Array:
-    if image.dtype == np.uint8:  # a table for each band: three times as fast
-        levels = np.rint(np.arange(256)[:, None] + shift).clip(0, 255).astype(np.uint8)
-        return np.stack([levels[image[..., b], b] for b in range(image.shape[-1])], axis=-1)
-    moved = image.astype(np.float64) + shift
+    wide = np.float32 if image.dtype.itemsize <= 2 else np.float64
+    moved: Array = np.add(image, shift.astype(wide), dtype=wide)
     if image.dtype.kind in "iu":
         limits = np.iinfo(image.dtype)
-        moved = np.rint(moved).clip(limits.min, limits.max)
+        np.clip(np.rint(moved, out=moved), limits.min, limits.max, out=moved)
     return moved.astype(image.dtype)
 
 

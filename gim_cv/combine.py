@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gim_cv.atomic import scratch_folder
+from gim_cv.certificate import certify
 from gim_cv.errors import DataError
 from gim_cv.patches import IGNORE, SPLITS
 from gim_cv.pooling import PatchSource, PatchTable, check_alike, merged_pairs
@@ -42,7 +43,8 @@ def combine_stores(
 
     The result is a pure function of the patches and `seed`: neither the order of `paths`, nor
     memory, nor the number of processors changes a byte. Attributes gain ``splits``,
-    ``statistics`` (of the train split), ``shuffle_seed`` and ``test_digest``.
+    ``statistics`` (of the train split), ``shuffle_seed``, ``test_digest`` and, where the stores say
+    how their ground was split, ``split_certificate``.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ def combine_stores(
     StoreError
         If stores differ, naming both sides, or a pair comes twice.
     DataError
-        If no train patch has a labelled pixel.
+        If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
         If `memory_mib` is less than one shard needs.
     """
@@ -73,14 +75,22 @@ def combine_stores(
     if not sources:
         raise DataError("no stores to combine", remedy="Name at least one dataset")
     check_alike(sources)
+    certificate = _certified(sources)
     table = PatchTable.of(sources, seed)
     bar = _bars() if progress else _plain
     with scratch_folder(out, tmp_dir=tmp_dir) as scratch:
         spool, readers = _spool(scratch, sources[0].patches, len(table), memory_mib)
         sums, digests = _scatter(sources, table, spool, readers, bar)
-        attrs = _attrs(sources, table, sums, digests, seed)
+        attrs = _attrs(sources, table, sums, digests, seed) | certificate
         buckets = bar(_gathered(spool, table, sources[0].patches, attrs), "write", spool.buckets)
         write_store(buckets, out, recipe=_recipe(sources, seed), tmp_dir=tmp_dir)
+
+
+def _certified(sources: Sequence[PatchSource]) -> dict[str, object]:
+    """Return the proof that no place is in two splits, where the stores know their ground."""
+    pairs = merged_pairs(sources)
+    known = all("ground" in pair for pair in pairs.values())
+    return {"split_certificate": certify(pairs)} if known else {}
 
 
 # --- pass one ---------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gim_cv.schema import ARRAYS, layout, pair_names
 
-WINDOW_BYTES = 32 * 2**20
+WINDOW_BYTES = 16 * 2**20
 """Raw bytes of the blocks among which patches are shuffled; two windows are held at most."""
 
 Array = NDArray[Any]

@@ -109,3 +109,23 @@ def _factors(held: NDArray[Any], share: float) -> NDArray[Any]:
 def _spread(rows: Int, total: int) -> Int:
     """Return `rows` repeated to `total` positions, as evenly as whole numbers allow."""
     return rows[np.arange(total) * len(rows) // max(total, 1)]
+
+
+def epoch_index(patches: xr.Dataset, split: str, oversample: Int | float | None) -> Int:
+    """Return the positions of an epoch, ascending.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
+    split
+        "train", "val" or "test".
+    oversample
+        None: each patch of the split once. A number: the share of `class_aware_index`. Positions:
+        those, repeats allowed.
+    """
+    if oversample is None:
+        return split_index(patches, split)
+    if np.ndim(oversample) == 0:
+        return class_aware_index(patches, split, share=float(oversample))
+    return np.sort(np.asarray(oversample, np.int64))

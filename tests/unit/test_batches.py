@@ -171,6 +171,8 @@ def test_numbers_below_one_are_refused(store):
     for name in ("batch", "workers"):
         with pytest.raises(ConfigError, match=f"{name}; expected at least 1, found 0"):
             make(store, **{name: 0})
+    with pytest.raises(ConfigError, match="scale; expected above 0, found 0"):
+        make(store, scale=0)
 
 
 class Squares(keras.losses.Loss):

@@ -120,8 +120,20 @@ def test_a_saved_composite_is_the_stages_store_byte_for_byte(scenes, tmp_path):
     both.cache_directory = tmp_path / "api"
     both.save_prepared_arrays()
     assert store_digest(tmp_path / "api") == store_digest(tmp_path / "stage")
+    assert both.patches.attrs["split_certificate"]["shared_pixels"] == 0
     assert same(both.patches, lazy)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "api", "b", "stage"]
+
+
+def test_one_place_in_two_splits_is_refused(scenes, tmp_path):
+    """The same ground twice, once as a whole in another split."""
+    whole = Pair(name="again", source=scenes.name, image="a.tif", labels="a.geojson", split="val")
+    again = TrainingDataset(whole, None, IMAGES, MASKS, raw_dir=scenes.parent, split=SPLIT)
+    both = dataset(scenes, "a") + again
+    both.cache_directory = tmp_path / "c"
+    with pytest.raises(DataError, match=r"a.*again"):
+        both.save_prepared_arrays()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_load_needs_the_same_recipe(scenes, tmp_path):

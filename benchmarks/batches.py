@@ -1,0 +1,156 @@
+"""What batches cost, against the least that their augmentation or their reading costs.
+
+    python3 benchmarks/batches.py [--case NAME] [--quick]
+
+prints one JSON line a case:
+
+===================== ====================================================================
+``case``              batch size and augmentation: strong_aug with FancyPCA, flips, none
+``n``, ``unit``       patches of 256×256×3 uint8, one epoch
+``wall_s``            time of the epoch with a consumer that takes no time
+``cpu_s``             its CPU time, all threads, user and system
+``floor_cpu_s``       CPU time of the floor, in one thread: strong: the same augmentation of as
+                      many patches in memory; flips: the same, and decoding the blocks once;
+                      none: decoding the blocks once
+``ratio``             cpu_s / floor_cpu_s
+``per_cpu_s``         patches for each second of CPU
+``latency_ms``        median time from one batch to the next, with a consumer that takes
+                      `CONSUMER_MS` for each patch or waits for the next batch
+``latency_p99_ratio`` 99th percentile of that time / its median, the first batch left out
+``peak_rss_mib``      most memory the process held, Keras and its backend counted
+``imports_rss_mib``   of which they had before the first batch
+===================== ====================================================================
+
+Each step runs in a process of its own, in a temporary folder (TMPDIR) that needs 2 GB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from generated import Meter, peak_rss_mib, run_step, write_pairs
+
+from gim_cv.augment import FancyPCA, get_aug_datagen, strong_aug
+from gim_cv.combine import combine_stores
+from gim_cv.store import open_arrays, open_store, read_block
+
+CASES = {
+    f"batch{size}_{kind}": (size, kind) for kind in ("strong", "flips", "none") for size in (4, 32)
+}
+PATCHES, QUICK_PATCHES = 4_000, 1_000
+CONSUMER_MS = 2.0
+
+
+def augmenter(kind: str, store: Path) -> Any:
+    """Return the augmenter of a case."""
+    if kind == "none":
+        return None
+    if kind == "flips":
+        return get_aug_datagen()
+    statistics = open_store(store).attrs["statistics"]
+    return strong_aug(p=0.8, fancy_pca=FancyPCA.from_statistics(statistics, alpha_std=0.1))
+
+
+def feed(folder: Path, size: int, kind: str) -> dict[str, Any]:
+    """Take one epoch as fast as it comes and one at the consumer's pace; return what it cost."""
+    from gim_cv.batches import Batches  # noqa: PLC0415 - Keras takes seconds and memory
+
+    store = folder / "combined.zarr"
+    augment = augmenter(kind, store)
+    before = peak_rss_mib()
+    batches = Batches(store, "train", batch=size, seed=0, shuffle=True, augmenter=augment)
+    next(iter(batches))
+    with Meter() as meter:
+        count = sum(len(x) for x, _ in batches)
+    times, last = [], time.perf_counter()
+    for x, _ in batches:
+        pause = last + len(x) * CONSUMER_MS / 1000 - time.perf_counter()
+        time.sleep(max(pause, 0))
+        now = time.perf_counter()
+        times.append(now - last)
+        last = now
+    middle = float(np.median(times[1:]))
+    return {
+        "n": count,
+        "wall_s": meter.wall,
+        "cpu_s": meter.cpu,
+        "latency_ms": middle * 1000,
+        "latency_p99_ratio": float(np.percentile(times[1:], 99)) / middle,
+        "imports_rss_mib": before,
+        "peak_rss_mib": peak_rss_mib(),
+    }
+
+
+def floor(folder: Path, kind: str, count: int) -> dict[str, Any]:
+    """Return the CPU seconds of the floor for `count` patches."""
+    store = folder / "combined.zarr"
+    arrays, augment = open_arrays(store), augmenter(kind, store)
+    images, masks = read_block(arrays, 0)
+    cpu = 0.0
+    if kind != "strong":
+        blocks = range(-(-count // len(images)))
+        with Meter() as reading:
+            for index in blocks:
+                read_block(arrays, index)
+        cpu += reading.cpu
+    if augment is not None:
+        augment(images[0], masks[0], 0)
+        with Meter() as changing:
+            for k in range(count):
+                augment(images[k % len(images)], masks[k % len(images)], k)
+        cpu += changing.cpu
+    return {"cpu_s": cpu}
+
+
+def run_case(case: str, folder: Path) -> dict[str, Any]:
+    """Return the line of one case."""
+    found = run_step(__file__, "feed", folder, case)
+    least = run_step(__file__, "floor", folder, case, "--patches", str(found["n"]))["cpu_s"]
+    cpu = found["cpu_s"]
+    row = {"case": case, "n": found["n"], "unit": "patches", "wall_s": round(found["wall_s"], 2)}
+    row |= {"cpu_s": round(cpu, 2), "floor_cpu_s": round(least, 2)}
+    row |= {"ratio": round(cpu / least, 2), "per_cpu_s": round(found["n"] / cpu, 1)}
+    row |= {key: round(found[key], 2) for key in ("latency_ms", "latency_p99_ratio")}
+    return row | {key: found[key] for key in ("peak_rss_mib", "imports_rss_mib")}
+
+
+def main() -> None:
+    """Run the cases asked for, all on one store."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--case", choices=CASES, action="append", help="one case (may repeat)")
+    parser.add_argument("--quick", action="store_true", help="fewer patches: under 50 s in all")
+    parser.add_argument("--step", choices=("inputs", "feed", "floor"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--patches", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.step:
+        print(json.dumps(_step(args)))
+        return
+    with tempfile.TemporaryDirectory(prefix="gim_cv-batches-") as name:
+        folder, count = Path(name), QUICK_PATCHES if args.quick else PATCHES
+        cases = args.case or (["batch4_strong", "batch32_none"] if args.quick else list(CASES))
+        run_step(__file__, "inputs", folder, cases[0], "--patches", str(count))
+        for case in cases:
+            print(json.dumps(run_case(case, folder)), flush=True)
+
+
+def _step(args: argparse.Namespace) -> dict[str, Any]:
+    size, kind = CASES[args.case[0]]
+    if args.step == "feed":
+        return feed(args.folder, size, kind)
+    if args.step == "floor":
+        return floor(args.folder, kind, args.patches)
+    write_pairs(args.folder / "pairs", args.patches)
+    paths = sorted((args.folder / "pairs").glob("*.zarr"))
+    combine_stores(paths, args.folder / "combined.zarr", seed=0, memory_mib=512)
+    return {}
+
+
+if __name__ == "__main__":
+    main()
