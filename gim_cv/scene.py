@@ -139,7 +139,10 @@ class Scene:
         rect = Window(row0, col0, row1 - row0, col1 - col0)
         image, mask, valid = self.read(rect)
         dropped: Counter[str] = Counter()
-        kept, hidden, shares, counts = [], {}, [], []
+        kept: list[int] = []
+        hidden: dict[int, Bool] = {}
+        shares: list[float] = []
+        counts: list[list[int]] = []
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
             place = window.within(rect)
