@@ -228,7 +228,9 @@ class Ranger(keras.optimizers.Optimizer):
         index = self._get_variable_index(variable)
         mean, square, slow = self.mean[index], self.square[index], self.slow[index]
         # Weights may be loaded after the build, so the copy is made at the first step.
-        start = ops.where(self.iterations == 0, variable, slow)
+        start = ops.where(
+            self.iterations == 0, ops.convert_to_tensor(variable), ops.convert_to_tensor(slow)
+        )
         self.assign(mean, self.beta_1 * mean + (1 - self.beta_1) * gradient)
         self.assign(square, self.beta_2 * square + (1 - self.beta_2) * ops.square(gradient))
         fast = variable - rate * self._direction(mean, square, dtype)
