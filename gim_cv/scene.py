@@ -159,7 +159,7 @@ class Scene:
                 hidden[len(kept)] = foreign
             kept.append(i)
             shares.append(np.count_nonzero(seen) / seen.size)
-            counts.append([np.count_nonzero(ids == k) for k in range(self.n_classes)])
+            counts.append([int(np.count_nonzero(ids == k)) for k in range(self.n_classes)])
         return Harvest(
             image=image,
             mask=mask,
