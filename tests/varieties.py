@@ -10,6 +10,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import rasterio
+import rasterio.features
 from affine import Affine
 from rasterio.transform import from_origin
 from scipy import ndimage
