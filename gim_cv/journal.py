@@ -59,6 +59,8 @@ class Journal:
         self.live.summary = {**values, "step": int(values.pop("epoch"))}
         self.live.summary.pop("epoch", None)
         self.live.end()
+        if self.live._dvc_repo is not None:
+            self.live._dvc_repo.close()  # dvclive leaves git's pack files open
 
 
 def open_live(plots_dir: Path) -> Live:

@@ -48,7 +48,8 @@ class LabelSource:
         background = IGNORE if isinstance(self._source, MaskRaster) else 0
         out = self._source.burn(window, background)
         if self._aoi is not None:
-            out[self._aoi.burn(window, 0) == 0] = IGNORE
+            known = self._aoi.covers(window)
+            out[... if known is None else ~known] = IGNORE
         inside = window.clipped(self.grid.height, self.grid.width)
         if inside != window:
             known = np.zeros(out.shape, bool)

@@ -147,7 +147,7 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
         table = np.full(np.iinfo(raw.dtype).max + 1, unknown, np.uint8)
         for value, class_id in ids.items():
             table[value] = class_id
-        out = table[raw[0]]
+        out = np.take(table, raw[0])
     else:
         out = np.full(raw.shape[1:], unknown, np.uint8)
         for value, class_id in ids.items():

@@ -24,7 +24,7 @@ from gim_cv.scheduling import ordered_map
 from gim_cv.schema import SCHEMA
 from gim_cv.territory import survey
 
-PIECE_BYTES = 8 * 2**20
+PIECE_BYTES = 16 * 2**20
 """About the size of the blocks that a stream is handed out in, bytes."""
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gim_cv.errors import DataError
-from gim_cv.patches import IGNORE
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -32,6 +31,8 @@ def reason_to_drop(
     mask: Array,
     valid: Bool,
     *,
+    valid_px: int,
+    labelled_px: int,
     min_valid: float,
     min_labelled: float,
     prune_fn: PruneFn | None,
@@ -46,16 +47,16 @@ def reason_to_drop(
         (h, w, 1) uint8, 255 = ignore.
     valid
         (h, w) bool.
+    valid_px, labelled_px
+        How many pixels are valid, and how many are not 255.
     min_valid, min_labelled
         Least share of valid pixels, and of pixels that are not 255.
     prune_fn
         See `PruneFn`.
     """
-    good = int(np.count_nonzero(valid))
-    if good == 0 or good < min_valid * valid.size:
+    if valid_px == 0 or valid_px < min_valid * valid.size:
         return "invalid"
-    labelled = mask.size - int(np.count_nonzero(mask == IGNORE))
-    if labelled == 0 or labelled < min_labelled * mask.size:
+    if labelled_px == 0 or labelled_px < min_labelled * valid.size:
         return "unlabelled"
     flat = _flat(image, valid)
     if flat is not None:

@@ -145,21 +145,19 @@ class Scene:
         counts: list[list[int]] = []
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
+            foreign = self.territory.foreign(window, code)
+            if foreign is not None and self._owns_nothing(foreign, window):
+                continue
             place = window.within(rect)
-            seen, ids, foreign = valid[place], mask[place], self.territory.foreign(window, code)
-            if foreign is not None:
-                if self._owns_nothing(foreign, window):
-                    continue
-                seen, ids = seen & ~foreign, np.where(foreign, np.uint8(IGNORE), ids)
-            reason = self._reason(image[place], ids, seen, foreign)
+            reason, share, count = self._judge(image[place], mask[place], valid[place], foreign)
             if reason is not None:
                 dropped[reason] += 1
                 continue
             if foreign is not None:
                 hidden[len(kept)] = foreign
             kept.append(i)
-            shares.append(np.count_nonzero(seen) / seen.size)
-            counts.append([int(np.count_nonzero(ids == k)) for k in range(self.n_classes)])
+            shares.append(share)
+            counts.append(count)
         return Harvest(
             image=image,
             mask=mask,
@@ -172,6 +170,30 @@ class Scene:
             dropped=dict(dropped),
         )
 
+    def _judge(
+        self, image: Array, ids: Array, valid: Bool, foreign: Bool | None
+    ) -> tuple[str | None, float, list[int]]:
+        """Return why a patch is dropped (or None), its share of valid pixels, its class pixels."""
+        if foreign is not None:
+            valid, ids = valid & ~foreign, np.maximum(ids, foreign * np.uint8(IGNORE))
+            if self.prune_fn is not None:  # it may look at blanked pixels
+                image = image.copy()
+                blank(image, foreign)
+        valid_px = int(np.count_nonzero(valid))
+        labelled_px = ids.size - int(np.count_nonzero(ids == IGNORE))
+        classes = [int(np.count_nonzero(ids == k)) for k in range(1, self.n_classes)]
+        reason = reason_to_drop(
+            image,
+            ids[..., None],
+            valid,
+            valid_px=valid_px,
+            labelled_px=labelled_px,
+            min_valid=self.min_valid,
+            min_labelled=self.min_labelled,
+            prune_fn=self.prune_fn,
+        )
+        return reason, valid_px / valid.size, [labelled_px - sum(classes), *classes]
+
     def plan(self, task: Int) -> Harvest:
         """Return `cut` of a task without its pixels."""
         found = self.cut(task)
@@ -182,16 +204,3 @@ class Scene:
         """Return whether other splits own all pixels of a window that lie in the raster."""
         inside = window.clipped(self.image.grid.height, self.image.grid.width)
         return bool(foreign[inside.within(window)].all())
-
-    def _reason(self, image: Array, ids: Array, seen: Bool, foreign: Bool | None) -> str | None:
-        if self.prune_fn is not None and foreign is not None:
-            image = image.copy()  # the user's function may look at blanked pixels
-            blank(image, foreign)
-        return reason_to_drop(
-            image,
-            ids[..., None],
-            seen,
-            min_valid=self.min_valid,
-            min_labelled=self.min_labelled,
-            prune_fn=self.prune_fn,
-        )

@@ -7,6 +7,7 @@ window burnt alone equals the same window of a whole burn, bit for bit.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ from gim_cv.grid import PixelGrid
 from gim_cv.patches import MOST_PX, Window
 
 Array = NDArray[Any]
+Bool = NDArray[np.bool_]
 _BAND_PX = 2**19  # painted at once, so that memory does not grow with the window
 
 
@@ -54,12 +56,36 @@ class Shapes:
         """Return (height, width) uint8 of a window: last shape on each pixel, or `background`."""
         out = np.full((window.height, window.width), background, np.uint8)
         near = np.sort(self._tree.query(_box(window)))
+        values = self.values[near]
+        for band, spans in self._spans(near, window):
+            part = out[band.within(window)]
+            if values.min() == values.max():
+                part[_covered(spans, part.shape)] = values[0]
+            else:
+                row, start, stop, rank = spans[:, np.argsort(spans[3], kind="stable")]
+                span, col = ranges(start, stop)
+                part[row[span], col] = values[rank[span]]  # of equal pixels, the last stays
+        return out
+
+    def covers(self, window: Window) -> Bool | None:
+        """Return (height, width) bool: pixels of a window that any shape covers; None if none."""
+        near = self._tree.query(_box(window), predicate="intersects")
+        out = np.zeros((window.height, window.width), bool)
+        for band, spans in self._spans(np.sort(near), window):
+            out[band.within(window)] = _covered(spans, (band.height, band.width))
+        return out if near.size and out.any() else None
+
+    def _spans(self, near: Array, window: Window) -> Iterator[tuple[Window, Array]]:
+        """Yield the parts of a window where some shapes lie, and their spans (see `edges.held`)."""
         part = self._around(near, window)
         rows = max(1, _BAND_PX // max(part.width, 1))
         for row0 in range(part.row0, part.row1, rows):
             band = Window(row0, part.col0, min(rows, part.row1 - row0), part.width)
-            self._paint(out[band.within(window)], near, band)
-        return out
+            ends, rank = self._edges.near(near, band)
+            spans = held(ends, rank, band)
+            if self.all_touched:
+                spans = np.concatenate([spans, passed(ends, rank, band)], axis=1)
+            yield band, spans
 
     def _around(self, near: Array, window: Window) -> Window:
         """Return the part of a window that holds all of some shapes."""
@@ -70,32 +96,20 @@ class Shapes:
         row1, col1 = min(window.row1, math.ceil(south)), min(window.col1, math.ceil(east))
         return Window(row0, col0, max(row1 - row0, 0), max(col1 - col0, 0))
 
-    def _paint(self, out: Array, near: Array, window: Window) -> None:
-        """Paint shapes into `out` (height, width), a window, in place."""
-        ends, rank = self._edges.near(near, window)
-        spans = held(ends, rank, window)
-        if self.all_touched:
-            spans = np.concatenate([spans, passed(ends, rank, window)], axis=1)
-        values = self.values[near]
-        if values.min() == values.max():
-            _fill(out, spans, values[0])
-        else:
-            row, start, stop, rank = spans[:, np.argsort(spans[3], kind="stable")]
-            span, col = ranges(start, stop)
-            out[row[span], col] = values[rank[span]]  # of equal pixels, the last stays
 
-
-def _fill(out: Array, spans: Array, value: np.uint8) -> None:
-    """Paint spans (4, s) of one value into `out` (height, width), in place."""
+def _covered(spans: Array, shape: tuple[int, ...]) -> Bool:
+    """Return (height, width) bool: pixels that any of the spans (4, s) covers."""
     row, start, stop, _ = spans
-    if (stop - start).sum() * 8 < out.size:
+    height, width = shape
+    if (stop - start).sum() * 8 < height * width:
         span, col = ranges(start, stop)
-        out[row[span], col] = value
-        return
-    layers = np.zeros((out.shape[0], out.shape[1] + 1), np.int32)  # how many begin, less end, here
-    np.add.at(layers, (row, start), 1)
-    np.subtract.at(layers, (row, stop), 1)
-    out[np.add.accumulate(layers, axis=1)[:, :-1] > 0] = value
+        out = np.zeros((height, width), bool)
+        out[row[span], col] = True
+        return out
+    first = row * (width + 1)  # a column more, for spans that end at the edge
+    layers = np.bincount(first + start, minlength=height * (width + 1))
+    layers -= np.bincount(first + stop, minlength=height * (width + 1))
+    return (np.add.accumulate(layers, out=layers) > 0).reshape(height, width + 1)[:, :-1]
 
 
 def _box(window: Window) -> shapely.Polygon:

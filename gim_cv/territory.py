@@ -79,10 +79,7 @@ class Territory:
         Those are the pixels that the (grown) cell of another split touches: (height, width) bool.
         """
         shapes = self.forbidden.get(code)
-        if shapes is None or not shapes.meets(window):
-            return None
-        touched = shapes.burn(window, 0) != 0
-        return touched if touched.any() else None
+        return None if shapes is None else shapes.covers(window)
 
     def attrs(self) -> dict[str, Any]:
         """Return what `certificate.certify` needs: rule, splits, footprint; and cell counts."""

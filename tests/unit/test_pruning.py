@@ -15,6 +15,8 @@ def reason(image, mask=MASK, valid=ALL, *, min_valid=0.5, min_labelled=0.5, prun
         np.asarray(image),
         mask,
         valid,
+        valid_px=int(valid.sum()),
+        labelled_px=int((mask != 255).sum()),
         min_valid=min_valid,
         min_labelled=min_labelled,
         prune_fn=prune_fn,
