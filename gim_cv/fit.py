@@ -119,7 +119,6 @@ def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Pro
     progress = Progress()
     if training.state_dir is not None:
         progress = load_state(training.state_dir, training.model)
-    journal = Journal(training.folder, plots_dir, progress.rows)
     bar = TrainingBar(
         steps=len(training.train),
         epochs=training.regime.epochs,
@@ -127,9 +126,9 @@ def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Pro
         done=len(progress.rows),
         shown=shown,
     )
-    with bar:
+    with Journal(training.folder, plots_dir, progress.rows) as journal, bar:
         training.run(progress, journal, bar)
-    journal.close(progress.rows[progress.chosen])
+        journal.finish(progress.rows[progress.chosen])
     return progress
 
 

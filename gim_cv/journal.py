@@ -20,6 +20,9 @@ HISTORY_FILE = "history.csv"
 class Journal:
     """The rows of a history, mirrored to history.csv and to dvclive at each epoch's end.
 
+    A context manager: at its end dvclive's hold on the git repository is let go, which dvclive
+    by itself leaves to the garbage collector.
+
     Parameters
     ----------
     folder
@@ -43,6 +46,13 @@ class Journal:
         for row in rows:
             self.write(row)
 
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live._dvc_repo is not None:
+            self.live._dvc_repo.close()
+
     def write(self, row: Mapping[str, float]) -> None:
         """Add one epoch."""
         self.rows.append(dict(row))
@@ -53,14 +63,12 @@ class Journal:
                 self.live.log_metric(name, value)
         self.live.make_summary()
 
-    def close(self, chosen: Mapping[str, float]) -> None:
+    def finish(self, chosen: Mapping[str, float]) -> None:
         """Make the selected epoch's values, not the last one's, the run's metrics."""
         values = {name: value for name, value in chosen.items() if math.isfinite(value)}
         self.live.summary = {**values, "step": int(values.pop("epoch"))}
         self.live.summary.pop("epoch", None)
         self.live.end()
-        if self.live._dvc_repo is not None:
-            self.live._dvc_repo.close()  # dvclive leaves git's pack files open
 
 
 def open_live(plots_dir: Path) -> Live:
