@@ -1,0 +1,1 @@
+"""The commands of ``gim-cv``, one module a family; each imports what it needs when it runs."""

@@ -1,0 +1,51 @@
+"""Commands about data: before any work, and after it."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+from rich.console import Console
+
+
+def verify() -> None:
+    """Read every store whole and compare it with the manifest and with DVC's cache."""
+    from gim_cv.config import project
+    from gim_cv.verify import verify_project
+
+    console, faults = Console(soft_wrap=True), 0
+    for what, fault in verify_project(project()):
+        faults += fault is not None
+        console.print(f"[green]✓[/] {what}" if fault is None else f"[red]✗[/] {fault}")
+    if faults:
+        raise typer.Exit(1)
+
+
+def check(
+    pairs: list[str] = typer.Argument(None, help="Pairs to look at; all where none is named."),
+    as_json: bool = typer.Option(False, "--json", help="JSON for machines, no table."),
+) -> None:
+    """Audit the catalog's data before any work; exit status 1 where a pair cannot be prepared."""
+    from gim_cv.audit import audit_pairs, totals
+    from gim_cv.catalog import load_catalog
+    from gim_cv.config import load_params, project
+    from gim_cv.ground import GroundSplit
+    from gim_cv.tables import audit_table
+
+    here = project()
+    catalog, params = load_catalog(here.catalog), load_params(here.params)
+    audits = audit_pairs(
+        [catalog.pair(name) for name in pairs or catalog.pairs],
+        here.raw,
+        progress=None if as_json else "Looking at pairs",
+        split=GroundSplit(**params.split.model_dump()),
+        **params.prepare.model_dump(),
+    )
+    summary = totals(audits)
+    if as_json:
+        rows = [audit.as_dict() for audit in audits]
+        typer.echo(json.dumps({"pairs": rows, "totals": summary}, indent=2, sort_keys=True))
+    else:
+        Console().print(audit_table(audits, summary))
+    if summary["errors"]:
+        raise typer.Exit(1)
