@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gim_cv.commands import data
+from gim_cv.commands import data, experiments
 from gim_cv.errors import GimError
 
 app = typer.Typer(
@@ -16,7 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (data.check, data.verify):
+for command in (data.check, data.verify, experiments.select, experiments.compare):
     app.command()(command)
 
 

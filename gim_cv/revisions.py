@@ -24,6 +24,23 @@ def experiments(root: Path) -> list[str]:
     return sorted(name for some in found.values() for name, _ in some)
 
 
+def commit_of(root: Path, rev: str) -> str:
+    """Return the commit of a branch, tag, commit or experiment.
+
+    Raises
+    ------
+    UnknownError
+        There is no such revision.
+    """
+    with Repo(str(root)) as repo:
+        try:
+            return str(resolve_rev(repo.scm, rev))
+        except RevError as err:
+            raise UnknownError(
+                f"unknown revision {rev!r}", remedy="See dvc exp list, git branch and git tag"
+            ) from err
+
+
 def runs_at(rev: str, models_dir: Path, model_name: str) -> list[Row]:
     """Return the runs of a revision, as ``read_run`` does, with their revision under ``rev``.
 
@@ -62,28 +79,39 @@ def fetch_run(row: Any) -> Path:
     Nothing is copied for a run of the workspace. Call this before ``load_from_metadata(row)``.
     """
     run_dir = Path(row["run_dir"])
-    if row["rev"] == "workspace":
-        return run_dir
-    root = _root_of(run_dir)
-    home = root / ".dvc" / "tmp" / "gim_cv"
-    models_dir = root.joinpath(*run_dir.relative_to(home).parts[1:-1])
-    source = _Source(str(row["rev"]), models_dir)
-    source.copy_whole(f"{source.models}/{run_dir.name}")
+    if row["rev"] != "workspace":
+        source = _source_of(row)
+        source.copy_whole(f"{source.models}/{run_dir.name}")
     return run_dir
+
+
+def fetch_predictions(row: Any, store: Path) -> bool:
+    """Copy what a run predicted into the row's ``evaluate_dir``; return whether it is there.
+
+    It is not where the run was scored on another combined store than the workspace's `store`.
+    """
+    if row["rev"] == "workspace":
+        return (Path(row["evaluate_dir"]) / "predictions.zarr").is_dir()
+    source = _source_of(row)
+    if not source.has_output_of_workspace(store):
+        return False
+    source.copy_whole(f"{source.evaluation}/predictions.zarr")
+    return True
+
+
+def _source_of(row: Any) -> _Source:
+    run_dir = Path(row["run_dir"])
+    root = root_of(run_dir)
+    home = root / ".dvc" / "tmp" / "gim_cv"
+    return _Source(str(row["rev"]), root.joinpath(*run_dir.relative_to(home).parts[1:-1]))
 
 
 class _Source:
     """The files of one revision, and the folder that they are copied to."""
 
     def __init__(self, rev: str, models_dir: Path) -> None:
-        self._rev, self._root = rev, _root_of(models_dir.resolve())
-        with Repo(str(self._root)) as repo:
-            try:
-                commit = resolve_rev(repo.scm, rev)
-            except RevError as err:
-                raise UnknownError(
-                    f"unknown revision {rev!r}", remedy="See dvc exp list, git branch and git tag"
-                ) from err
+        self._rev, self._root = rev, root_of(models_dir.resolve())
+        commit = commit_of(self._root, rev)
         self._fs = DVCFileSystem(str(self._root), rev=commit)
         self._home = self._root / ".dvc" / "tmp" / "gim_cv" / commit[:16]
         models = models_dir.resolve().relative_to(self._root)
@@ -114,6 +142,16 @@ class _Source:
             if not target.is_file():
                 self._get(str(path), target)
 
+    def has_output_of_workspace(self, path: Path) -> bool:
+        """Return whether DVC tracks a path with the same content here as in the workspace."""
+        name = path.resolve().relative_to(self._root).as_posix()
+        if not self._fs.exists(name):
+            return False
+        here, there = (
+            fs.info(name)["dvc_info"]["md5"] for fs in (DVCFileSystem(str(self._root)), self._fs)
+        )
+        return bool(here == there)
+
     def _get(self, path: str, target: Path) -> None:
         part = target.with_name(f"{target.name}.part")
         try:
@@ -127,7 +165,8 @@ class _Source:
         part.replace(target)
 
 
-def _root_of(path: Path) -> Path:
+def root_of(path: Path) -> Path:
+    """Return the root of the DVC repository that a path is in; MissingError if in none."""
     for folder in (path, *path.parents):
         if (folder / ".dvc").is_dir():
             return folder

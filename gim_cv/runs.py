@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from gim_cv.errors import MissingError
+from gim_cv.errors import ConfigError, MissingError
 from gim_cv.rundir import LOSSES, RUN_FILE, Row, find_evaluation, read_run
 from gim_cv.selection import Choice, select
 
-__all__ = ["Choice", "collate_run_data", "flat", "read_run", "select"]
+__all__ = ["Choice", "collate_run_data", "find_runs", "flat", "read_run", "select"]
+
+WORKSPACE = "workspace"
 
 
 def collate_run_data(
@@ -47,19 +49,76 @@ def collate_run_data(
     rows: list[Row] = []
     if revs is None or Path(models_dir).is_dir():
         found = _runs_on_disk(Path(models_dir), model_name)
-        rows = [{"rev": "workspace", **row} for row in found]
+        rows = [{"rev": WORKSPACE, **row} for row in found]
     if revs is not None:
         from gim_cv.revisions import runs_at  # noqa: PLC0415  (DVC takes a third of a second)
 
         rows += [row for rev in revs for row in runs_at(rev, Path(models_dir), model_name)]
+    return _frame(rows, models_dir, model_name)
+
+
+def find_runs(
+    models_dir: Path, *, revs: Iterable[str] = (), experiments: bool = False, where: str = ""
+) -> pd.DataFrame:
+    """Return one row per run of the places named, as ``collate_run_data`` does.
+
+    Parameters
+    ----------
+    models_dir
+        Folder that holds run directories.
+    revs
+        Git revisions, DVC experiments or ``workspace``; where none is named, the workspace.
+    experiments
+        Take the current commit and all experiments that were run from it as well.
+    where
+        A pandas query that narrows the rows, as ``loss_fn == "dice" and deep_supervision``.
+
+    Raises
+    ------
+    MissingError
+        A revision that is named has no run.
+    ConfigError
+        The query is none.
+    """
+    from gim_cv import revisions  # noqa: PLC0415  (DVC takes a third of a second)
+
+    named = list(dict.fromkeys(revs)) or ([] if experiments else [WORKSPACE])
+    rows: list[Row] = []
+    for rev in named:
+        if rev == WORKSPACE:
+            rows += [{"rev": rev, **row} for row in _runs_on_disk(models_dir, "")]
+        else:
+            rows += revisions.runs_at(rev, models_dir, "")
+        if not rows or rows[-1]["rev"] != rev:
+            raise MissingError(f"{rev} has no run", path=models_dir, remedy="Train a model there")
+    if experiments:
+        every = ["HEAD", *revisions.experiments(revisions.root_of(models_dir.resolve()))]
+        rows += [r for e in every if e not in named for r in revisions.runs_at(e, models_dir, "")]
+    return _narrowed(_frame(rows, models_dir, ""), where)
+
+
+def _frame(rows: list[Row], models_dir: str | Path, model_name: str) -> pd.DataFrame:
     if not rows:
         raise MissingError(
-            f"no run directory begins with {model_name!r}",
+            f"no run directory begins with {model_name!r}" if model_name else "no run",
             path=models_dir,
             remedy="Train a model first, or name another folder",
         )
     frame = pd.DataFrame([flat(row) for row in rows])
     return frame.astype(dict.fromkeys(LOSSES, "float64"))
+
+
+def _narrowed(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    if not where:
+        return frame
+    try:
+        return frame.query(where, engine="python").reset_index(drop=True)
+    except (NameError, SyntaxError, TypeError, ValueError, AttributeError, KeyError) as err:
+        raise ConfigError(
+            f"{where!r} is no query over runs",
+            expected=f"a condition on {', '.join(sorted(frame.columns))}",
+            found=err,
+        ) from err
 
 
 def flat(row: Mapping[str, Any]) -> Row:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gim_cv.audit import PairAudit
+if TYPE_CHECKING:
+    from gim_cv.audit import PairAudit
+    from gim_cv.selection import Choice
 
 
 def audit_table(audits: Iterable[PairAudit], totals: Mapping[str, float]) -> Group:
@@ -27,6 +31,44 @@ def audit_table(audits: Iterable[PairAudit], totals: Mapping[str, float]) -> Gro
             notes.append(f"! {audit.name}: {warning}\n", style="yellow")
     line = "{patches} patches, {mib} MiB, about {seconds} s; {errors} errors, {warnings} warnings"
     return Group(table, Text(), notes, Text(line.format(**totals), style="bold"))
+
+
+def choice_table(choice: Choice, *, metric: str, split: str) -> Group:
+    """Return the runs as a table, best first, and under it which is chosen and why."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("run")
+    for title in (f"{metric}, {split}", "95 % interval", "behind the best", "parameters"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("")
+    rows: list[dict[Any, Any]] = choice.table.to_dict("records")
+    for row in rows:
+        behind = _number(row["behind"])
+        if row["behind_low"] < row["behind_high"]:
+            behind += f" ({_range(row['behind_low'], row['behind_high'])})"
+        table.add_row(
+            str(row["label"]),
+            _number(row["value"]),
+            _range(row["low"], row["high"]),
+            behind,
+            f"{row['cost']:,.0f}" if math.isfinite(row["cost"]) else "–",
+            _verdict(row),
+            style="bold" if row["chosen"] else "",
+        )
+    return Group(table, Text(), Text(choice.reason))
+
+
+def _verdict(row: Mapping[Any, Any]) -> str:
+    if row["chosen"] or row["tied"]:
+        return "chosen" if row["chosen"] else "tied"
+    return "–" if math.isnan(row["behind_low"]) else "worse"
+
+
+def _range(low: float, high: float) -> str:
+    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _cells(audit: PairAudit) -> list[str]:

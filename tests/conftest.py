@@ -10,6 +10,7 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import pytest
 from imports import closure, imported
 from projects import make_project, run
+from rundirs import make_repository
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +38,12 @@ def built(tmp_path_factory):
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "Built")
     return folder
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory):
+    """Two tags, each with another trained run under DVC; only the cache has the first."""
+    return make_repository(tmp_path_factory.mktemp("repo").resolve())
 
 
 def pytest_collection_modifyitems(items):

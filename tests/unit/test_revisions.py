@@ -1,48 +1,10 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from gim_cv.errors import MissingError, UnknownError
 from gim_cv.revisions import experiments, fetch_run, runs_at
-from gim_cv.runs import collate_run_data
-
-LOSSES = {"first": 0.9, "second": 10.2}
-
-
-def run(folder, *command):
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-
-
-def dvc(folder, *arguments):
-    run(folder, sys.executable, "-m", "dvc", "-q", *arguments)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory):
-    """Two tags, each with another trained run under DVC; only the cache has the first."""
-    root = tmp_path_factory.mktemp("repo").resolve()
-    run(root, "git", "init", "-q")
-    run(root, "git", "config", "user.email", "a@b.c")
-    run(root, "git", "config", "user.name", "A")
-    dvc(root, "init")
-    dvc(root, "config", "core.analytics", "false")
-    for tag, loss in LOSSES.items():
-        model = root / "data/models/Segmentalist"
-        model.mkdir(parents=True, exist_ok=True)
-        (model / "run.yml").write_text(yaml.safe_dump({"loss": tag, "parameters": 5}))
-        (model / "history.csv").write_text(f"epoch,loss,val_loss\n0,1.0,{loss}\n")
-        (model / "best.weights.h5").write_text(tag)
-        (model / "samples").mkdir(exist_ok=True)
-        (model / "samples/X0_val.npy").write_text(tag)
-        dvc(root, "add", "data/models/Segmentalist")
-        run(root, "git", "add", "-A")
-        run(root, "git", "commit", "-q", "-m", tag)
-        run(root, "git", "tag", tag)
-    return root
+from gim_cv.runs import collate_run_data, find_runs
 
 
 def test_runs_of_tags_are_rows_like_those_on_disk(repository):
@@ -78,3 +40,16 @@ def test_an_unknown_revision_and_a_folder_in_no_repository(repository, tmp_path)
 def test_a_revision_without_runs_and_without_experiments(repository):
     assert runs_at("first", repository / "data/none", "Segmentalist") == []
     assert experiments(repository) == []
+
+
+def test_runs_are_found_where_they_are_named(repository):
+    models = repository / "data/models"
+    assert find_runs(models)["rev"].tolist() == ["workspace"]
+    found = find_runs(models, revs=["second", "workspace", "first", "second"])
+    assert found["rev"].tolist() == ["second", "workspace", "first"]
+    assert find_runs(models, experiments=True)["rev"].tolist() == ["HEAD"]
+    assert find_runs(models, revs=["first"], where="lowest_val_loss < 1")["rev"].tolist() == [
+        "first"
+    ]
+    with pytest.raises(MissingError, match="first has no run"):
+        find_runs(repository / "data/none", revs=["first"])

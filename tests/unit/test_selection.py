@@ -1,38 +1,9 @@
-import json
-
-import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from rundirs import evaluated_run
 
 from gim_cv.errors import ConfigError, DataError, MissingError
-from gim_cv.results import write_counts
-from gim_cv.rundir import run_digest
 from gim_cv.runs import collate_run_data, select
-from gim_cv.tally import Tally
-
-
-def evaluated_run(models, name, *, recall, parameters, blocks=30, seed=0, digest="aaaa"):
-    """A run directory with its evaluation inside: blocks of 400 px, a quarter positive."""
-    folder = models / f"Segmentalist_{name}"
-    out = folder / "evaluate"
-    out.mkdir(parents=True)
-    (folder / "run.yml").write_text(yaml.safe_dump({"loss": name, "parameters": parameters}))
-    (folder / "history.csv").write_text("epoch,loss,val_loss\n0,0.5,0.6\n")
-    rng = np.random.default_rng(seed)
-    tally = Tally(3)
-    for index in range(blocks):
-        hard = rng.normal(0, 0.05)
-        tp = int(np.clip(round(100 * (recall + hard + rng.normal(0, 0.01))), 0, 100))
-        counts = np.zeros((3, 3), np.int64)
-        counts[:2, :2] = [[290, 10], [100 - tp, tp]]
-        tally.add((0, index, 0), counts)
-    write_counts(out / "counts.parquet", ["town"], {"val": tally, "test": tally}, 128)
-    part = {"iou": recall, "f1": None, "precision": None, "recall": recall}
-    metrics = {"val": part, "test": part, "test_digest": digest}
-    (out / "metrics.json").write_text(json.dumps(metrics))
-    (out / "scores.json").write_text(json.dumps({"run_sha256": run_digest(folder)}))
-    return folder
 
 
 def chosen(models, **options):

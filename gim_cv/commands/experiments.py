@@ -1,0 +1,149 @@
+"""Commands about runs: which is best, and in what they differ."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gim_cv.selection import Choice
+
+Revs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help="Experiments, branches, tags, commits, or `workspace`, which is meant by naming none.",
+    ),
+]
+Every = Annotated[
+    bool,
+    typer.Option("--experiments", "-e", help="The last commit and all experiments run from it."),
+]
+Where = Annotated[
+    str, typer.Option(help="A pandas query over parameters and scores: 'loss_fn == \"dice\"'.")
+]
+Metric = Annotated[
+    str, typer.Option(help="What decides: iou, f1, precision, recall, specificity or npv.")
+]
+Split = Annotated[
+    str, typer.Option(help="val, or test: then no honest test score of the chosen run is left.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of the bootstrap.")]
+Models = Annotated[
+    Path | None, typer.Option(help="Folder that holds run directories; data/models by itself.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON for machines, no table.")]
+
+
+def select(
+    revs: Revs = None,
+    every: Every = False,
+    where: Where = "",
+    metric: Metric = "iou",
+    split: Split = "val",
+    seed: Seed = 0,
+    models: Models = None,
+    register: Annotated[
+        bool, typer.Option("--register", help="Tag the chosen run as a version of the model.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Choose a run: the cheapest of those that may be as good as the best."""
+    from gim_cv.selection import select as choose
+
+    frame, folder = _runs(revs, every, where, models)
+    choice = choose(frame, metric=metric, split=split, seed=seed)
+    tag = None
+    if register:
+        from gim_cv.registry import register as tagged
+
+        tag = tagged(choice.row, folder, message=choice.reason)
+    rev = str(choice.row["rev"])
+    if as_json:
+        typer.echo(json.dumps(_content(choice) | {"registered": tag}, indent=2))
+        return
+    _show(choice, metric, split)
+    if tag:
+        typer.echo(f"\nRegistered as {tag}. Share it: git push origin {tag}")
+    elif rev not in {"workspace", "HEAD"}:
+        typer.echo(f"\nTake it into the workspace: dvc exp apply {rev}")
+
+
+def compare(
+    revs: Revs = None,
+    every: Every = False,
+    where: Where = "",
+    metric: Metric = "iou",
+    split: Split = "val",
+    seed: Seed = 0,
+    models: Models = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the page; data/results/compare by itself.")
+    ] = None,
+    patches: Annotated[
+        int, typer.Option(help="How many patches to show where the runs disagree most.")
+    ] = 6,
+    as_json: Json = False,
+) -> None:
+    """Write one page about several runs: scores with error bars, curves, what differs."""
+    from gim_cv.compare import write_comparison
+    from gim_cv.config import project
+
+    here = project()
+    frame, _ = _runs(revs, every, where, models)
+    folder = out or here.results / "compare"
+    choice = write_comparison(
+        frame,
+        out_dir=folder,
+        metric=metric,
+        split=split,
+        seed=seed,
+        store=here.combined if patches and _have_pictures(frame, here.combined) else None,
+        patches_shown=patches,
+    )
+    page = folder / "index.html"
+    if as_json:
+        typer.echo(json.dumps(_content(choice) | {"page": str(page)}, indent=2))
+        return
+    _show(choice, metric, split)
+    typer.echo(f"\n{page}")
+
+
+def _runs(
+    revs: list[str] | None, every: bool, where: str, models: Path | None
+) -> tuple[pd.DataFrame, Path]:
+    from gim_cv.config import project
+    from gim_cv.runs import find_runs
+
+    folder = models or project().models
+    return find_runs(folder, revs=revs or (), experiments=every, where=where), folder
+
+
+def _have_pictures(frame: pd.DataFrame, store: Path) -> bool:
+    """Whether every run's predictions are at hand, and of this store."""
+    from gim_cv.revisions import fetch_predictions
+    from gim_cv.selection import check_comparable
+
+    check_comparable(frame)
+    return store.is_dir() and all(fetch_predictions(row, store) for _, row in frame.iterrows())
+
+
+def _content(choice: Choice) -> dict[str, Any]:
+    row = choice.row
+    return {
+        "chosen": {name: row[name] for name in ("rev", "run_dir", "evaluate_dir")},
+        "reason": choice.reason,
+        "runs": json.loads(choice.table.to_json(orient="records")),
+    }
+
+
+def _show(choice: Choice, metric: str, split: str) -> None:
+    from gim_cv.tables import choice_table
+
+    Console().print(choice_table(choice, metric=metric, split=split))
