@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gim_cv.commands import data, experiments
+from gim_cv.commands import data, experiments, projects
 from gim_cv.errors import GimError
 
 app = typer.Typer(
@@ -16,7 +16,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-for command in (data.check, data.verify, experiments.select, experiments.compare):
+FAMILIES = (
+    (projects.init, projects.upgrade),
+    (data.check, data.verify),
+    (experiments.select, experiments.compare),
+)
+for command in (command for family in FAMILIES for command in family):
     app.command()(command)
 
 

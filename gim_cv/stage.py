@@ -7,8 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from gim_cv.config import project
 from gim_cv.errors import GimError
+from gim_cv.template import check_code
 
 PR_SET_PDEATHSIG = 1
 
@@ -17,6 +20,7 @@ def run_stage(main: Callable[[], None]) -> None:
     """Run a stage's `main`; a GimError becomes one line on stderr and exit status 1."""
     die_with_parent()
     try:
+        check_code(project().root, Path(sys.argv[0]).stem)
         main()
     except GimError as err:
         sys.stderr.write(f"error: {err}\n")

@@ -18,4 +18,4 @@ if importlib.util.find_spec("zarr") is None:
         interpreter = folder / ".venv" / "bin" / "python"
         if interpreter.exists() and Path(sys.executable) != interpreter:
             os.execv(interpreter, [str(interpreter), *sys.orig_argv[1:]])  # noqa: S606
-    sys.exit("gim_cv is not installed for this Python: run `make repro`, or activate .venv first")
+    sys.exit("gim_cv is not installed for this Python: activate the environment that has it")

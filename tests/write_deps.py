@@ -9,7 +9,7 @@ NOT_DEPENDENCIES = {
     "stages/__init__.py",
     *(
         f"gim_cv/{n}.py"
-        for n in ("__init__", "config", "errors", "progress", "scheduling", "stage")
+        for n in ("__init__", "config", "errors", "progress", "scheduling", "stage", "template")
     ),
 }
 STAGE = re.compile(r"^  (\w+):$")

@@ -1,0 +1,109 @@
+import re
+import subprocess
+
+import pytest
+import yaml
+from imports import ROOT
+from projects import environment
+
+from gim_cv import template
+from gim_cv.errors import ConfigError, RunError
+
+STAGES = {"fetch", "prepare", "manifest", "combine", "train", "evaluate", "report"}
+
+
+@pytest.fixture
+def identity(monkeypatch, tmp_path):
+    """Git's author and an own DVC state, as the tests' commands have them."""
+    for name, value in environment(tmp_path / "any").items():
+        monkeypatch.setenv(name, value)
+
+
+def git(folder, *arguments):
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_dvc_yaml_names_a_digest_in_place_of_each_stages_code():
+    text = template.pipeline_files()["dvc.yaml"]
+    assert "gim_cv/" not in text
+    ours, theirs = yaml.safe_load((ROOT / "dvc.yaml").read_text()), yaml.safe_load(text)
+    assert theirs["vars"] == ours["vars"]
+    assert theirs["plots"] == ours["plots"]
+    for name, body in ours["stages"].items():
+        whole, bare = body.get("do", body), theirs["stages"][name].get("do", theirs["stages"][name])
+        deps = [dep for dep in whole["deps"] if not dep.startswith("gim_cv/")]
+        params = [{"code.yaml": [f"stages.{name}"]}, *whole["params"]]
+        assert bare == whole | {"deps": deps, "params": params}
+
+
+def test_the_template_is_this_repository_and_each_stage_has_a_digest():
+    files = template.pipeline_files()
+    assert template.template_root() == ROOT
+    assert {path for path in files if path != "dvc.yaml"} == {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").glob("*.py")
+    }
+    code = yaml.safe_load(template.code_file(files))
+    assert set(code["stages"]) == STAGES
+    assert len(set(code["stages"].values())) == len(STAGES)
+    assert set(code["files"]) == set(files)
+
+
+def test_a_new_project_is_committed_and_clean(tmp_path, identity):
+    folder = tmp_path / "deep" / "mine"
+    assert template.init_project(folder)
+    assert git(folder, "status", "--porcelain") == ""
+    assert (folder / "params.yaml").read_bytes() == (ROOT / "params.yaml").read_bytes()
+    assert (folder / ".dvc/config").read_bytes() == (ROOT / ".dvc/config").read_bytes()
+    assert (folder / ".dvcignore").read_bytes() == (ROOT / ".dvcignore").read_bytes()
+    template.check_code(folder, "prepare")
+
+
+def test_files_in_the_way_are_named_and_nothing_is_written(tmp_path):
+    (tmp_path / "params.yaml").write_text("mine: 1\n")
+    (tmp_path / "stages").mkdir()
+    (tmp_path / "stages/train.py").write_text("print()\n")
+    with pytest.raises(ConfigError, match=re.escape("found params.yaml, stages/train.py.")):
+        template.init_project(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "stages"]
+
+
+def test_inside_a_repository_nothing_is_committed_and_ignore_files_are_completed(
+    tmp_path, identity
+):
+    git(tmp_path, "init", "-q")
+    (tmp_path / ".gitignore").write_text("*.tmp\n/data/patches\n")
+    assert not template.init_project(tmp_path)
+    lines = (tmp_path / ".gitignore").read_text().splitlines()
+    assert lines[:2] == ["*.tmp", "/data/patches"]
+    assert set((ROOT / ".gitignore").read_text().splitlines()) <= set(lines)
+    assert lines.count("/data/patches") == 1
+    assert (tmp_path / ".dvc").is_dir()
+    assert not template.init_project(tmp_path / "second")
+    assert not (tmp_path / "second/.dvc").exists()
+
+
+def test_an_upgrade_marks_stages_renews_files_and_keeps_edited_ones(tmp_path, monkeypatch):
+    files = template.pipeline_files()
+    old = files | {"dvc.yaml": "old\n", "stages/train.py": "older\n"}
+    for path, text in old.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    digests = template.code_digests()
+    with monkeypatch.context() as before:
+        before.setattr(template, "code_digests", lambda: digests | {"combine": "0" * 16})
+        (tmp_path / "code.yaml").write_text(template.code_file(old))
+    (tmp_path / "stages/train.py").write_text("mine\n")
+    with pytest.raises(RunError, match="Run `gim-cv upgrade`"):
+        template.check_code(tmp_path, "combine")
+    template.check_code(tmp_path, "train")
+    done = template.upgrade_project(tmp_path)
+    assert done == (["combine"], ["dvc.yaml"], ["stages/train.py"])
+    assert (tmp_path / "stages/train.py").read_text() == "mine\n"
+    assert (tmp_path / "dvc.yaml").read_text() == files["dvc.yaml"]
+    template.check_code(tmp_path, "combine")
+    assert template.upgrade_project(tmp_path) == ([], [], ["stages/train.py"])
+
+
+def test_a_checkout_needs_no_code_file(tmp_path):
+    template.check_code(tmp_path, "prepare")
