@@ -78,12 +78,13 @@ def without_code(text: str) -> str:
 def code_digests() -> dict[str, str]:
     """Return stage → digest of the installed code that it runs, as dvc.yaml lists it."""
     found: dict[str, Any] = {}
+    name = ""
     for line in _text(template_root() / "dvc.yaml").splitlines():
         if stage := STAGE.match(line):
-            digest = found[stage[1]] = hashlib.sha256()
+            name = stage[1]
         elif code := CODE_DEP.match(line):
-            content = (PACKAGE.parent / code[1]).read_bytes()
-            digest.update(f"{code[1]} {hashlib.sha256(content).hexdigest()}\n".encode())
+            content = hashlib.sha256((PACKAGE.parent / code[1]).read_bytes()).hexdigest()
+            found.setdefault(name, hashlib.sha256()).update(f"{code[1]} {content}\n".encode())
     return {stage: digest.hexdigest()[:16] for stage, digest in found.items()}
 
 
