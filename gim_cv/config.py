@@ -107,7 +107,7 @@ class Train(Section):
     plateau_patience: int = Field(ge=1, description="epochs without progress before a drop")
     plateau_factor: float = Field(ge=0, le=1, description="what a drop multiplies by")
     patience: int = Field(ge=0, description="epochs without progress before the end; 0 is off")
-    swa_start: int = Field(ge=0, description="first epoch of the weight average; 0 is off")
+    swa_share: float = Field(ge=0, le=1, description="last epochs that are averaged; 0 is off")
     swa_batches: int = Field(ge=1, description="batches that re-estimate batch-norm statistics")
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         description="type of the arithmetic; weights and losses stay float32"

@@ -108,7 +108,7 @@ class Training:
         if row["loss"] < progress.best_train:
             progress.best_train = row["loss"]
             self.model.save_weights(self.folder / BEST_BY_TRAIN)
-        if 0 < self.regime.swa_start <= len(progress.rows):
+        if self.regime.averages(len(progress.rows)):
             progress.average.take(self.model.get_weights())
         self.lower_rate(progress)
 

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from dvclive.live import Live
 
@@ -46,12 +46,13 @@ class Journal:
         for row in rows:
             self.write(row)
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live._dvc_repo is not None:
-            self.live._dvc_repo.close()
+        repository = self.live._dvc_repo  # noqa: SLF001  (it has no other name)
+        if repository is not None:
+            repository.close()
 
     def write(self, row: Mapping[str, float]) -> None:
         """Add one epoch."""

@@ -42,8 +42,8 @@ class Regime:
         By which it is multiplied then.
     patience
         Epochs without a better monitored loss after which training stops; 0 is never.
-    swa_start
-        First epoch, counted from 1, whose weights join the average; 0 is off.
+    swa_share
+        Last share of the epochs whose weights are averaged; 0 is off.
     swa_batches
         Train batches from which the averaged model's batch-norm statistics are estimated.
     precision
@@ -75,7 +75,7 @@ class Regime:
     plateau_patience: int
     plateau_factor: float
     patience: int
-    swa_start: int
+    swa_share: float
     swa_batches: int
     precision: str
     class_weights: str | tuple[float, ...] | None
@@ -89,21 +89,17 @@ class Regime:
         """Raise ConfigError where a value is out of range."""
         at_least = {"epochs": 1, "batch": 1, "plateau_patience": 1, "swa_batches": 1}
         at_least["workers"] = 1
-        limits = dict.fromkeys(
-            ("weight_decay", "clipnorm", "warmup_epochs", "patience", "swa_start"), 0
-        )
+        limits = dict.fromkeys(("weight_decay", "clipnorm", "warmup_epochs", "patience"), 0)
         for name, least in {**at_least, **limits}.items():
             if getattr(self, name) < least:
                 raise _wrong(name, f"at least {least}", getattr(self, name))
         if self.learning_rate <= 0:
             raise _wrong("learning_rate", "over 0", self.learning_rate)
-        for name in ("final_share", "plateau_factor", "threshold"):
+        for name in ("final_share", "plateau_factor", "swa_share", "threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise _wrong(name, "0 to 1", getattr(self, name))
         if self.precision not in PRECISIONS:
             raise _wrong("precision", f"one of {', '.join(PRECISIONS)}", self.precision)
-        if self.swa_start > self.epochs:
-            raise _wrong("swa_start", f"at most epochs ({self.epochs})", self.swa_start)
         if self.devices not in (0, 1):
             raise _wrong("devices", "1, or 0 for all", self.devices)
 
@@ -126,6 +122,11 @@ class Regime:
         if missing:
             raise ConfigError("train lacks options", expected=", ".join(missing))
         return cls(**options)
+
+    def averages(self, epoch: int) -> bool:
+        """Return whether the weights after `epoch`, counted from 1, join the average."""
+        averaged = round(self.swa_share * self.epochs)
+        return epoch > self.epochs - (max(averaged, 1) if self.swa_share else 0)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as plain values."""

@@ -24,7 +24,7 @@ TRAIN = {
     "plateau_patience": 1,
     "plateau_factor": 0.5,
     "patience": 0,
-    "swa_start": 0,
+    "swa_share": 0.0,
     "swa_batches": 2,
     "precision": "float32",
     "class_weights": None,
