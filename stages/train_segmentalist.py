@@ -14,11 +14,8 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
-from gim_cv.config import Params, load_params, project
+from gim_cv.config import Params
 from gim_cv.stage import run_stage
-
-SWA_SHARE = 0.75
-"""Share of the epochs after which averaging begins (Izmailov et al. 2018, section 5)."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +39,7 @@ FLAGS = (
     Flag("-lr", "--learning-rate", "train.learning_rate"),
     Flag("-opt", "--optimizer", "train.optimizer"),
     Flag("-p", "--patience", "train.patience"),
+    Flag("-swa", "--stochastic-weight-averaging", "train.swa_share", "0.25"),
     Flag("-sag", "--spatial-attention-gates", "model.decoder_attention_gates", "SAG"),
     Flag("-csag", "--channel-spatial-attention-gates", "model.decoder_attention_gates", "CSAG"),
     Flag("-ecbam", "--encoder-cbam", "model.encoder_cbam", "true"),
@@ -53,7 +51,6 @@ FLAGS = (
     Flag("-lb", "--layer-blocks", "model.layer_blocks"),
     Flag("-if", "--initial-filters", "model.initial_filters"),
 )
-SWA = Flag("-swa", "--stochastic-weight-averaging", "train.swa_start")
 
 
 def described(key: str) -> str:
@@ -87,15 +84,6 @@ def make_parser() -> argparse.ArgumentParser:
             help=f"{described(flag.key)} [{sets}]".replace("%", "%%"),
             **({"const": flag.value} if flag.value else {"metavar": "X"}),  # type: ignore[arg-type]
         )
-    parser.add_argument(
-        SWA.short,
-        SWA.long,
-        dest=SWA.key,
-        nargs="?",
-        const="",
-        metavar="EPOCH",
-        help=f"{described(SWA.key)}; alone: after {SWA_SHARE:.0%}% of the epochs [{SWA.key}]",
-    )
     parser.add_argument("-n", "--name", help="name of the experiment")
     parser.add_argument("--queue", action="store_true", help="queue it, do not run it now")
     parser.add_argument("--dry-run", action="store_true", help="print the command only")
@@ -106,9 +94,6 @@ def command(arguments: list[str]) -> tuple[list[str], bool]:
     """Return the command of DVC that the flags stand for, and whether to run it."""
     found = vars(make_parser().parse_args(arguments))
     name, queue, dry = found.pop("name"), found.pop("queue"), found.pop("dry_run")
-    if found[SWA.key] == "":
-        epochs = found["train.epochs"] or load_params(project().params).train.epochs
-        found[SWA.key] = str(max(1, int(int(epochs) * SWA_SHARE)))
     parts = ["dvc", "exp", "run"]
     parts += ["--name", name] if name else []
     parts += ["--queue"] if queue else []

@@ -6,7 +6,7 @@ from dvc.utils.hydra import apply_overrides
 from imports import ROOT
 
 from gim_cv.config import load_params
-from stages.train_segmentalist import FLAGS, SWA, command
+from stages.train_segmentalist import FLAGS, command
 
 SETS = {
     "-d a,b": ("datasets", ("a", "b")),
@@ -30,7 +30,7 @@ SETS = {
     "-mls": ("model.multi_level_skip", True),
     "-lb 3": ("model.layer_blocks", 3),
     "-if 64": ("model.initial_filters", 64),
-    "-swa 12": ("train.swa_start", 12),
+    "-swa": ("train.swa_share", 0.25),
 }
 
 
@@ -67,9 +67,9 @@ def test_a_flag_sets_its_parameter_and_no_other(flags, tmp_path):
 
 
 def test_every_flag_is_tested_and_its_parameter_exists():
-    assert {flag.short for flag in (*FLAGS, SWA)} <= {flags.split()[0] for flags in SETS}
+    assert {flag.short for flag in FLAGS} <= {flags.split()[0] for flags in SETS}
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    for flag in (*FLAGS, SWA):
+    for flag in FLAGS:
         at(params, flag.key)
 
 
@@ -78,13 +78,6 @@ def test_the_example_of_old_is_one_run(tmp_path):
     _, after = applied(flags, tmp_path)
     assert after["datasets"] == ("phil_man_14_50cm", "viet_hcm_20_50cm")
     assert (after["loss"], after["train"]["epochs"]) == ("tversky_loss", 80)
-
-
-def test_averaging_alone_begins_after_three_quarters(monkeypatch):
-    assert command(["-swa", "-ep", "80"])[0][-1] == "train.swa_start=60"
-    monkeypatch.chdir(ROOT)
-    epochs = load_params(ROOT / "params.yaml").train.epochs
-    assert command(["-swa"])[0][-1] == f"train.swa_start={epochs * 3 // 4}"
 
 
 def test_name_queue_and_dry_run():
@@ -101,7 +94,6 @@ def test_help_names_every_parameter(capsys):
     for flag in FLAGS:
         sets = f"{flag.key}={flag.value}" if flag.value else flag.key
         assert f"[{sets}]" in text
-    assert "75% of the epochs" in text
 
 
 def test_two_kinds_of_gates_are_refused(capsys):
