@@ -36,8 +36,8 @@ def audit_table(audits: Iterable[PairAudit], totals: Mapping[str, float]) -> Gro
 def choice_table(choice: Choice, *, metric: str, split: str) -> Group:
     """Return the runs as a table, best first, and under it which is chosen and why."""
     table = Table(header_style="bold", box=None, pad_edge=False)
-    table.add_column("run")
-    for title in (f"{metric}, {split}", "95 % interval", "behind the best", "parameters"):
+    table.add_column("run", overflow="fold", min_width=8)
+    for title in (f"{metric}, {split}", "95 % interval", "behind the best", "weights"):
         table.add_column(title, justify="right", no_wrap=True)
     table.add_column("")
     rows: list[dict[Any, Any]] = choice.table.to_dict("records")
@@ -64,7 +64,7 @@ def _verdict(row: Mapping[Any, Any]) -> str:
 
 
 def _range(low: float, high: float) -> str:
-    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
+    return "–" if math.isnan(low) else f"{low:.3f}–{high:.3f}"
 
 
 def _number(value: float) -> str:

@@ -52,6 +52,9 @@ def select(
     register: Annotated[
         bool, typer.Option("--register", help="Tag the chosen run as a version of the model.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="The chosen run's name alone, for scripts.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Choose a run: the cheapest of those that may be as good as the best."""
@@ -65,8 +68,9 @@ def select(
 
         tag = tagged(choice.row, folder, message=choice.reason)
     rev = str(choice.row["rev"])
-    if as_json:
-        typer.echo(json.dumps(_content(choice) | {"registered": tag}, indent=2))
+    if quiet or as_json:
+        content = _content(choice) | {"registered": tag}
+        typer.echo(json.dumps(content, indent=2) if as_json else rev)
         return
     _show(choice, metric, split)
     if tag:
