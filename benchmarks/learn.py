@@ -43,6 +43,8 @@ CASES: dict[str, dict[str, Any]] = {
     "swa": {"train": {"swa_share": 0.25}},
     "sag": {"model": {"decoder_attention_gates": "SAG"}, "train": {"swa_share": 0.0}},
     "deep_supervision": {"model": {"deep_supervision": True}, "train": {"swa_share": 0.0}},
+    "wbce_adaptive": {"loss": "wbce_adaptive"},
+    "bce_dice": {"loss": "bce_dice"},
     "script": {},
 }
 
@@ -74,7 +76,7 @@ def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tu
         store,
         out / "models" / "Segmentalist",
         plots_dir=out / "results" / "train",
-        loss=PARAMS["loss"],
+        loss=case.get("loss", PARAMS["loss"]),
         loss_args=PARAMS["loss_args"],
         seed=seed,
         model=PARAMS["model"] | case.get("model", {}),

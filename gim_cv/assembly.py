@@ -14,6 +14,7 @@ from gim_cv.losses import LOSSES, SegmentationLoss, get_loss, loss_name
 from gim_cv.metrics import Scores
 from gim_cv.models.design import Design
 from gim_cv.models.segmentalist import Segmentalist
+from gim_cv.models.turning import TurningSegmentalist
 from gim_cv.optimizers import make_optimizer, make_schedule
 from gim_cv.regime import Regime
 
@@ -95,7 +96,14 @@ def class_weights(regime: Regime, patches: xr.Dataset) -> list[float] | None:
     return [float(weight) for weight in weights]
 
 
-def compiled(design: Design, regime: Regime, loss: SegmentationLoss, *, steps: int) -> keras.Model:
+def compiled(
+    design: Design,
+    regime: Regime,
+    loss: SegmentationLoss,
+    *,
+    steps: int,
+    turning: Mapping[str, Any],
+) -> keras.Model:
     """Return a fresh Segmentalist, ready to be trained.
 
     Parameters
@@ -104,8 +112,11 @@ def compiled(design: Design, regime: Regime, loss: SegmentationLoss, *, steps: i
         What it is made of, how it is trained, and what it minimises.
     steps
         Steps per epoch, for the learning-rate schedule.
+    turning
+        Arguments of a `TurningSegmentalist` beyond the design; empty for a `Segmentalist`.
     """
-    model = Segmentalist(**design.as_dict())
+    kind = TurningSegmentalist if turning else Segmentalist
+    model = kind(**turning, **design.as_dict())
     rate = make_schedule(
         regime.schedule,
         regime.learning_rate,

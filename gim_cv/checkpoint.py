@@ -21,7 +21,7 @@ from gim_cv.averaging import WeightAverage
 from gim_cv.errors import RunError
 
 STATE_FILE = "state.npz"
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass
@@ -119,6 +119,9 @@ def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:
     arrays = {"progress": np.frombuffer(json.dumps(plain).encode(), np.uint8)}
     arrays |= {f"w{i}": weight for i, weight in enumerate(model.get_weights())}
     arrays |= {
+        f"s{i}": keras.ops.convert_to_numpy(state) for i, state in enumerate(_random_states(model))
+    }
+    arrays |= {
         f"o{i}": keras.ops.convert_to_numpy(variable)
         for i, variable in enumerate(model.optimizer.variables)
     }
@@ -144,6 +147,14 @@ def load_state(folder: Path, model: keras.Model) -> Progress:
         model.set_weights([saved[f"w{i}"] for i in range(len(model.weights))])
         for i, variable in enumerate(model.optimizer.variables):
             variable.assign(saved[f"o{i}"])
+        for i, state in enumerate(_random_states(model)):
+            state.assign(saved[f"s{i}"])
         count = plain.pop("average")
         mean = [saved[f"a{i}"] for i in range(len(model.weights))] if count else None
     return Progress(**plain, average=WeightAverage(count, mean))
+
+
+def _random_states(model: keras.Model) -> list[Any]:
+    """Return the states of a model's random generators, which are no weights."""
+    weights = {id(weight) for weight in model.weights}
+    return [state for state in model.non_trainable_variables if id(state) not in weights]

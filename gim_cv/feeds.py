@@ -19,7 +19,7 @@ from gim_cv.schema import split_slice
 
 Array = NDArray[Any]
 SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
-RECIPES = ("none", "light", "strong")
+RECIPES = ("none", "light", "strong", "device")
 
 
 class Feeds:
@@ -103,8 +103,9 @@ def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter
     Parameters
     ----------
     augment
-        ``recipe``: ``"none"``, ``"light"`` (flips, quarter turns, mild brightness) or ``"strong"``
-        (`augment.strong_aug`); ``p``: probability that a patch is changed;
+        ``recipe``: ``"none"``, ``"light"`` (flips, quarter turns, mild brightness), ``"strong"``
+        (`augment.strong_aug`) or ``"device"`` (the light one, left to the model: see
+        `models.turning`); ``p``: probability that a patch is changed;
         ``fancy_pca_alpha``: size of the colour PCA of the strong recipe, 0 is off.
     patches
         The combined store: its band covariance makes the colour PCA.
@@ -115,7 +116,7 @@ def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter
         The recipe has no such name.
     """
     recipe, p = augment["recipe"], float(augment["p"])
-    if recipe == "none":
+    if recipe in ("none", "device"):
         return None
     if recipe == "light":
         return light_aug(p)
@@ -124,6 +125,13 @@ def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter
     alpha = float(augment["fancy_pca_alpha"])
     pca = FancyPCA.from_statistics(patches.attrs["statistics"], alpha_std=alpha) if alpha else None
     return strong_aug(p=p, fancy_pca=pca)
+
+
+def turning(augment: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return what makes a model a `TurningSegmentalist`; empty if it is to be none."""
+    if augment["recipe"] != "device":
+        return {}
+    return {"turn_p": float(augment["p"]), "turn_seed": seed}
 
 
 def _length(where: slice) -> int:

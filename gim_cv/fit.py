@@ -14,7 +14,7 @@ from gim_cv.assembly import compiled, design_for, loss_for
 from gim_cv.backend import precision, prepare_backend, replicas
 from gim_cv.checkpoint import Progress, load_state, state_key, workspace
 from gim_cv.epochs import Training
-from gim_cv.feeds import SAMPLES, Feeds
+from gim_cv.feeds import SAMPLES, Feeds, turning
 from gim_cv.journal import Journal
 from gim_cv.losses import SegmentationLoss
 from gim_cv.progress import TrainingBar
@@ -105,7 +105,9 @@ def fit_model(
     with workspace(run_dir, resume_dir, key) as (folder, state_dir), precision(regime.precision):
         with replicas(regime.devices):
             objective = loss_for(loss, loss_args, regime, patches)
-            network = compiled(design, regime, objective, steps=len(feeds.train))
+            network = compiled(
+                design, regime, objective, steps=len(feeds.train), turning=turning(augment, seed)
+            )
         feeds.save_samples(folder / "samples")
         training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
         done = train_from_state(training, plots_dir, shown=progress)

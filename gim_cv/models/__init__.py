@@ -2,5 +2,6 @@
 
 from gim_cv.models.design import Design
 from gim_cv.models.segmentalist import Segmentalist
+from gim_cv.models.turning import TurningSegmentalist
 
-__all__ = ["Design", "Segmentalist"]
+__all__ = ["Design", "Segmentalist", "TurningSegmentalist"]
