@@ -19,7 +19,7 @@ app = typer.Typer(
 FAMILIES = (
     (projects.init, projects.upgrade),
     (data.check, data.verify),
-    (experiments.select, experiments.compare),
+    (experiments.select, experiments.compare, experiments.search),
 )
 for command in (command for family in FAMILIES for command in family):
     app.command()(command)

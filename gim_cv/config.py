@@ -7,6 +7,7 @@ in code would be a parameter that DVC cannot see.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -187,6 +188,19 @@ def load_params(path: Path) -> Params:
         return Params(**read_yaml(path))
     except ValidationError as err:
         raise first_fault(err, path) from err
+
+
+def override(key: str, value: str | float | None) -> str:
+    """Return what sets one parameter: ``key=value`` for ``dvc exp run --set-param``.
+
+    Text is quoted where DVC would read more than one value from it.
+    """
+    if value is None or isinstance(value, bool):
+        value = "null" if value is None else str(value).lower()
+    text = str(value)
+    if not re.fullmatch(r"[\w.+-]+", text):
+        text = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{key}={text}"
 
 
 class Project:

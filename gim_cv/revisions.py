@@ -41,6 +41,12 @@ def commit_of(root: Path, rev: str) -> str:
             ) from err
 
 
+def texts_at(root: Path, rev: str, paths: Iterable[str]) -> dict[str, str]:
+    """Return the text of those of `paths` that a revision has, by path."""
+    fs = DVCFileSystem(str(root), rev=commit_of(root, rev))
+    return {path: str(fs.read_text(path)) for path in paths if fs.exists(path)}
+
+
 def runs_at(rev: str, models_dir: Path, model_name: str) -> list[Row]:
     """Return the runs of a revision, as ``read_run`` does, with their revision under ``rev``.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -12,6 +12,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from gim_cv.audit import PairAudit
+    from gim_cv.search import Trial
     from gim_cv.selection import Choice
 
 
@@ -55,6 +56,22 @@ def choice_table(choice: Choice, *, metric: str, split: str) -> Group:
             style="bold" if row["chosen"] else "",
         )
     return Group(table, Text(), Text(choice.reason))
+
+
+def trials_table(trials: Sequence[Trial], metric: str) -> Table:
+    """Return the trials of a search as a table: name, score on validation ground, values."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    table.add_column("experiment", overflow="fold")
+    table.add_column(f"{metric}, val", justify="right")
+    for key in trials[0].values:
+        table.add_column(key, overflow="fold")
+    for number, trial in enumerate(trials):
+        cells = [
+            f"{value:g}" if isinstance(value, float) else str(value)
+            for value in trial.values.values()
+        ]
+        table.add_row(trial.name, _number(trial.score), *cells, style="" if number else "bold")
+    return table
 
 
 def _verdict(row: Mapping[Any, Any]) -> str:

@@ -8,13 +8,12 @@ What no flag names keeps its value in params.yaml.
 """
 
 import argparse
-import re
 import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
 
-from gim_cv.config import Params
+from gim_cv.config import Params, override
 from gim_cv.stage import run_stage
 
 
@@ -98,16 +97,8 @@ def command(arguments: list[str]) -> tuple[list[str], bool]:
     parts += ["--name", name] if name else []
     parts += ["--queue"] if queue else []
     for key, value in found.items():
-        parts += [] if value is None else ["--set-param", f"{key}={quoted(value)}"]
+        parts += [] if value is None else ["--set-param", override(key, value)]
     return parts, not dry
-
-
-def quoted(value: str) -> str:
-    """Return a value as one string to DVC, for which a comma would begin a sweep."""
-    if re.fullmatch(r"[\w.+-]+", value):
-        return value
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def main() -> None:

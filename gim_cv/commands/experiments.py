@@ -1,13 +1,17 @@
-"""Commands about runs: which is best, and in what they differ."""
+"""Commands about runs: which is best, in what they differ, and a search for a better one."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+from gim_cv.errors import MissingError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,6 +121,45 @@ def compare(
         return
     _show(choice, metric, split)
     typer.echo(f"\n{page}")
+
+
+def search(
+    over: Annotated[
+        list[str],
+        typer.Option(
+            metavar="KEY=VALUES",
+            help="A parameter and its values: loss=dice,bce, train.batch=4..16, "
+            "train.learning_rate=log:1e-4..1e-2. May be given more than once.",
+        ),
+    ],
+    study: Annotated[
+        str, typer.Option(help="Its experiments are STUDY-1, STUDY-2, …; the same name goes on.")
+    ] = "search",
+    trials: Annotated[
+        int, typer.Option(min=1, help="How many the study shall have, earlier ones included.")
+    ] = 10,
+    jobs: Annotated[int, typer.Option(min=1, help="Workers, and proposals at a time.")] = 1,
+    metric: Annotated[
+        str, typer.Option(help="What is raised, on val ground: iou, f1, precision or recall.")
+    ] = "iou",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the proposals.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Search for parameters: Optuna proposes, DVC experiments try."""
+    if importlib.util.find_spec("optuna") is None:
+        raise MissingError("Optuna is not installed", remedy="pip install 'gim-cv[search]'")
+    from gim_cv import search as searching
+    from gim_cv.config import project
+    from gim_cv.tables import trials_table
+
+    space = searching.parse_space(over)
+    laboratory = searching.Experiments(project().root, study, tuple(space), metric, jobs)
+    found = searching.search(space, laboratory, study=study, trials=trials, batch=jobs, seed=seed)
+    if as_json:
+        typer.echo(json.dumps([asdict(trial) for trial in found], indent=2))
+        return
+    Console().print(trials_table(found, metric))
+    typer.echo("\nIs the first better beyond chance? gim-cv select --experiments")
 
 
 def _runs(

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 from gim_cv.cli import app
 from gim_cv.errors import ConfigError, DataError, MissingError
+from gim_cv.search import Trial
 
 
 @pytest.fixture
@@ -77,3 +78,30 @@ def test_compare_writes_a_page(models, tmp_path):
     assert found["page"] == str(out / "index.html")
     assert Page((out / "index.html").read_text()).open == []
     assert "small is chosen" in call("compare", "--models", models, "--out", out).replace("\n", " ")
+
+
+class Oracle:
+    """Trials without DVC: a larger rate is better."""
+
+    def __init__(self, root, study, keys, metric, jobs):
+        self.done = []
+
+    def finished(self):
+        return list(self.done)
+
+    def run(self, proposals):
+        self.done += [Trial(name, v, v["rate"] / 10) for name, v in proposals.items()]
+
+
+def test_search_shows_the_best_first(monkeypatch):
+    monkeypatch.setattr("gim_cv.search.Experiments", Oracle)
+    options = ["search", "--over", "rate=1..4", "--study", "s", "--trials", 9, "--jobs", 2]
+    found = json.loads(call(*options, "--json"))
+    assert [trial["values"]["rate"] for trial in found] == [4, 3, 2, 1]
+    assert "0.400" in call(*options).splitlines()[1]
+
+
+def test_search_without_optuna_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingError, match=r"pip install 'gim-cv\[search\]'"):
+        call("search", "--over", "rate=1..4")
