@@ -49,6 +49,29 @@ def test_covers_the_truth_at_about_the_nominal_rate():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_runs_of_equal_skill_are_told_apart_about_as_often_as_the_level_says():
+    """Two runs that are right equally often, on the same hard and easy blocks: no true difference.
+
+    In 300 trials a 95 % interval should leave 0 out in 15; with few blocks and a standard error of
+    1.3 points, between 2 % and 11 % passes. Both sides must occur.
+    """
+    above = below = 0
+    for trial in range(300):
+        rng = np.random.default_rng([7, trial])
+        runs = {}, {}
+        for index in range(30):
+            recall = np.clip(rng.normal(0.8, 0.12), 0, 1)
+            for run in runs:
+                tp, fp = rng.binomial(50, recall), rng.binomial(150, 0.05)
+                run[index, 0] = np.array([[150 - fp, fp], [50 - tp, tp]])
+        found = paired_difference(*runs, measure="iou", seed=trial, repeats=400)
+        above += found.low > 0
+        below += found.high < 0
+    assert 0.02 <= (above + below) / 300 <= 0.11
+    assert above
+    assert below
+
+
 def test_pixels_taken_as_independent_would_be_far_too_sure():
     """What the block bootstrap is for: one block per pixel gives a much narrower interval."""
     blocks = towns(30, seed=1)
