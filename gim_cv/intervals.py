@@ -9,7 +9,7 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,6 +127,74 @@ def paired_difference(
     draws = [score(resampled(run, seed=seed, repeats=repeats)) for run in (one, other)]
     value = float(score(one.sum(0)) - score(other.sum(0)))
     return _interval(value, draws[0] - draws[1], level, len(keys))
+
+
+def behind_best(
+    runs: Sequence[Blocks], *, measure: str, seed: int, repeats: int = 2000, level: float = 0.95
+) -> list[Interval | None]:
+    """Return how far each run is behind the best, with intervals that hold for all pairs at once.
+
+    The best of many equal runs is best by luck. An interval for each pair alone would leave 0 out
+    for one of twelve such runs nearly always; these do so in few of a hundred cases.
+
+    Parameters
+    ----------
+    runs
+        Counts of each run on the same ground.
+    measure, seed, repeats
+        As in `interval`.
+    level
+        Nominal probability that every interval between two runs holds its true difference.
+
+    Returns
+    -------
+    list
+        One interval a run (of 0 for the best itself); None for a run without a score, and for all
+        where there are fewer than 8 blocks.
+
+    Raises
+    ------
+    DataError
+        The runs were not scored on the same labelled pixels.
+
+    Notes
+    -----
+    Source: Romano and Wolf, Exact and approximate stepdown methods for multiple hypothesis testing,
+    2005: the largest studentised difference of all pairs, its distribution from the bootstrap.
+    """
+    for run in runs[1:]:
+        check_same_ground(runs[0], run)
+    if len(runs[0]) < MIN_BLOCKS:
+        return [None] * len(runs)
+    keys = sorted(runs[0])
+    counts = [np.stack([run[key] for key in keys]).astype(np.float64) for run in runs]
+    score = vectorised(measure, counts[0].shape[-1])
+    values = np.array([score(run.sum(0)) for run in counts])
+    known = np.flatnonzero(np.isfinite(values))
+    found: list[Interval | None] = [None] * len(runs)
+    if not len(known):
+        return found
+    drawn = np.array([score(resampled(counts[k], seed=seed, repeats=repeats)) for k in known])
+    drawn = drawn[:, np.isfinite(drawn).all(0)]
+    times = _critical(values[known], drawn, level)
+    best = int(values[known].argmax())
+    spread = (drawn[best] - drawn).std(1)
+    for index, width in zip(known, times * spread, strict=True):
+        behind = float(values[known[best]] - values[index])
+        found[index] = Interval(behind, behind - float(width), behind + float(width), len(keys))
+    return found
+
+
+def _critical(values: NDArray[np.float64], drawn: NDArray[np.float64], level: float) -> float:
+    """How many standard deviations hold all pairs' differences in `level` of the draws."""
+    largest = np.zeros(drawn.shape[1])
+    centred = drawn - values[:, None]
+    for index in range(len(values) - 1):
+        apart = centred[index] - centred[index + 1 :]
+        spread = apart.std(1, keepdims=True)
+        ratio = np.divide(np.abs(apart), spread, out=np.zeros_like(apart), where=spread > 0)
+        np.maximum(largest, ratio.max(0), out=largest)
+    return float(np.quantile(largest, level)) if largest.size else 0.0
 
 
 def check_same_ground(first: Blocks, second: Blocks) -> None:

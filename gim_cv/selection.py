@@ -1,7 +1,8 @@
 """Which run is best, whether the difference is real, and why it was chosen.
 
-Runs are compared on the same blocks of ground, drawn together (a paired bootstrap). Runs whose
-difference from the best may be chance are tied with it, and of those the cheapest is chosen.
+Runs are compared on the same blocks of ground, drawn together (a paired bootstrap), with intervals
+that allow for the number of runs. Runs whose difference from the best may be chance are tied with
+it, and of those the cheapest is chosen.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from gim_cv.errors import ConfigError, DataError, MissingError
-from gim_cv.intervals import MIN_BLOCKS, Blocks, interval, paired_difference, read_counts
+from gim_cv.intervals import MIN_BLOCKS, Blocks, Interval, behind_best, interval, read_counts
 from gim_cv.scores import MEASURES, scores
 
 COST = "parameters"
@@ -28,8 +29,8 @@ class Choice:
         The chosen run's row of the frame.
     table
         Every run, best first: label, value, low, high (95 % interval), behind, behind_low,
-        behind_high (how far it is behind the best, with the paired 95 % interval), cost, tied,
-        chosen. Intervals are NaN where there are too few blocks of ground.
+        behind_high (how far it is behind the best, with its 95 % interval, which holds for all runs
+        at once), cost, tied, chosen. Intervals are NaN where there are too few blocks of ground.
     reason
         Why this one, in words.
     """
@@ -74,8 +75,8 @@ def select(frame: pd.DataFrame, *, metric: str, split: str, seed: int) -> Choice
     if all(row["value"] is None for row in rows):
         raise DataError(f"no run has a {metric} on {split} ground", remedy="Choose another split")
     best = max(range(len(rows)), key=lambda index: _rank(rows[index]))
-    for index, blocks in enumerate(counts):
-        rows[index] |= _behind(counts[best], blocks, metric, seed)
+    for index, found in enumerate(behind_best(counts, measure=metric, seed=seed)):
+        rows[index] |= _behind(found)
     rows[best]["tied"] = True
     tied = [index for index, row in enumerate(rows) if row["tied"]]
     chosen = min(tied, key=lambda index: (rows[index]["cost"], -_rank(rows[index])))
@@ -189,12 +190,11 @@ def _rank(row: dict[str, object]) -> float:
     return value if isinstance(value, float) else float("-inf")
 
 
-def _behind(best: Blocks, other: Blocks, metric: str, seed: int) -> dict[str, object]:
-    """How far a run is behind the best: tied if the paired interval reaches 0.
+def _behind(found: Interval | None) -> dict[str, object]:
+    """How far a run is behind the best: tied if the interval reaches 0.
 
     Too few blocks leave nothing tied but the best itself: no cheaper model is taken on a guess.
     """
-    found = paired_difference(best, other, measure=metric, seed=seed)
     if found is None:
         nan = float("nan")
         return {"behind": nan, "behind_low": nan, "behind_high": nan, "tied": False}
