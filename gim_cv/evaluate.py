@@ -8,7 +8,7 @@ table in the form that DVC plots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -101,11 +101,18 @@ def measure(
     batch: int,
     keep: Path | None,
     progress: bool,
+    splits: Sequence[str] = SPLITS,
+    scale: float | None = None,
 ) -> dict[str, Tally]:
-    """Return the counts of validation and test; `keep` names a zarr group for predictions."""
+    """Return the counts of validation and test; `keep` names a zarr group for predictions.
+
+    `scale` divides the images; None is the store's own.
+    """
     return {
-        split: _measure_split(patches, split, predict, batch=batch, keep=keep, progress=progress)
-        for split in SPLITS
+        split: _measure_split(
+            patches, split, predict, batch=batch, keep=keep, progress=progress, scale=scale
+        )
+        for split in splits
     }
 
 
@@ -141,6 +148,7 @@ def _measure_split(
     batch: int,
     keep: Path | None,
     progress: bool,
+    scale: float | None,
 ) -> Tally:
     part = patches.isel(patch=split_slice(patches, split))
     places, blocks = Footprints.of(part), GroundBlocks(part)
@@ -148,7 +156,7 @@ def _measure_split(
 
     def count(keep_batch: PredictionWriter | None) -> Tally:
         return tally(
-            _batches(patches, split, batch=batch, progress=progress),
+            _batches(patches, split, batch=batch, progress=progress, scale=scale),
             predict,
             places,
             blocks,
@@ -163,12 +171,12 @@ def _measure_split(
 
 
 def _batches(
-    patches: xr.Dataset, split: str, *, batch: int, progress: bool
+    patches: xr.Dataset, split: str, *, batch: int, progress: bool, scale: float | None
 ) -> Iterable[tuple[Image, Ids]]:
     chosen = split_slice(patches, split)
     if chosen.start == chosen.stop:
         return ()
-    batches = Batches(patches, split, batch=batch, seed=0, shuffle=False)
+    batches = Batches(patches, split, batch=batch, seed=0, shuffle=False, scale=scale)
     console = Console(stderr=True)
     quiet = not (progress and console.is_terminal)
     label = f"evaluate: {split}"

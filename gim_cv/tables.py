@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
+
+from gim_cv.patches import SPLITS
 
 if TYPE_CHECKING:
     from gim_cv.audit import PairAudit
@@ -102,3 +104,112 @@ def _cells(audit: PairAudit) -> list[str]:
         f"{facts['mib']:g}",
         f"{facts.get('seconds', 0):g}",
     ]
+
+
+def difference_tables(content: Mapping[str, Any]) -> Group:
+    """Return what `gim_cv.differences` found, and whose doing the change of the score is."""
+    parts: list[RenderableType] = [Text(content["summary"], style="bold"), _scene_table(content)]
+    for row in content["scenes"]:
+        ways = row.get("flipped", {}).get("ways", ())
+        notes = [*row.get("why", ()), *("{from} → {to} {pixels:,} px".format(**w) for w in ways)]
+        parts += [Text(f"  {row['name']}: {note}") for note in notes]
+    if content["statistics"]:
+        parts.append(_drift_table(content["statistics"]))
+    parts.append(_change_table("score", content["metrics"]))
+    parts += [Text(f"The scores of {name} are of other data: run dvc repro.", style="yellow")
+              for name in content["stale_scores"]]  # fmt: skip
+    if not content["same_test_ground"]:
+        note = "The test ground or its labels differ: --attribute scores both models on both."
+        parts.append(Text(note, style="yellow"))
+    if content.get("attribution"):
+        parts += _attribution(content)
+    if content["params"]:
+        parts.append(_change_table("parameter", content["params"]))
+    return Group(*(item for part in parts for item in (part, Text())))
+
+
+def _plain_table(*titles: str, left: int = 1) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for index, title in enumerate(titles):
+        table.add_column(title, justify="left" if index < left else "right", no_wrap=index >= left)
+    return table
+
+
+def _scene_table(content: Mapping[str, Any]) -> Table:
+    classes = list(dict.fromkeys(n for row in content["scenes"] for n in _areas(row)))
+    table = _plain_table("scene", "", "train/val/test", *classes, "flipped, %", left=2)
+    for row in content["scenes"]:
+        areas, share = _areas(row), row.get("flipped", {}).get("share")
+        table.add_row(
+            row["name"],
+            row["state"],
+            _arrow(
+                *("/".join(str(one[n]) for n in SPLITS) if one else "–" for one in row["patches"])
+            ),
+            *(areas.get(name, "") for name in classes),
+            "" if share is None else f"{share * 100:.2g}",
+        )
+    return table
+
+
+def _areas(row: Mapping[str, Any]) -> dict[str, str]:
+    was, now = (one or {} for one in row.get("area_m2", (None, None)))
+    return {
+        name: _arrow(*(area_text(one[name]) if name in one else "–" for one in (was, now)))
+        for name in {**was, **now}
+    }
+
+
+def _drift_table(found: Mapping[str, Any]) -> Table:
+    table = _plain_table("train pixels", "before", "after", "drift")
+    for band in found["bands"]:
+        drift = "" if band["drift"] is None else f"{band['drift']:+.2f} σ"
+        table.add_row(f"mean of {band['name']}", *(f"{v:.4g}" for v in band["mean"]), drift)
+        table.add_row(f"std of {band['name']}", *(f"{v:.4g}" for v in band["std"]), "")
+    for row in found["classes"]:
+        shares = ["–" if v is None else f"{v * 100:.3g} %" for v in row["share"]]
+        table.add_row(f"share of {row['name']}", *shares, "")
+    return table
+
+
+def _change_table(what: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = _plain_table(what, "before", "after", "change")
+    for row in rows:
+        change = row.get("change")
+        table.add_row(
+            row["name"],
+            *("–" if row[side] is None else f"{row[side]}" for side in ("before", "after")),
+            f"{change:+.4f}" if change else "",
+        )
+    return table
+
+
+def _attribution(content: Mapping[str, Any]) -> list[RenderableType]:
+    found, sides = content["attribution"], (content["before"], content["after"])
+    heads = [f"ground of {side}" for side in sides]
+    table = _plain_table(f"test {found['metric']}", *heads)
+    for side, row in zip(sides, found["scores"], strict=True):
+        table.add_row(f"weights of {side}", *(_score(cell) for cell in row))
+    if found["change"] is None:
+        return [table]
+    line = "{change:+.3f} = {data:+.3f} by the data {model:+.3f} by the model"
+    return [table, Text(line.format(**found), style="bold")]
+
+
+def _score(cell: Mapping[str, Any]) -> str:
+    if cell["value"] is None:
+        return "–"
+    bounds = cell["interval"]
+    return f"{cell['value']:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
+
+
+def area_text(m2: float) -> str:
+    """Return an area in m², ha or km², whichever reads best."""
+    for unit, size in (("km²", 1e6), ("ha", 1e4)):
+        if m2 >= size:
+            return f"{m2 / size:.3g} {unit}"
+    return f"{m2:,.0f} m²"
+
+
+def _arrow(before: str, after: str) -> str:
+    return after if before == after else f"{before} → {after}"

@@ -47,6 +47,16 @@ def test_an_experiment_with_another_loss_runs_training_alone(project):
     assert 0 <= metrics["test"]["iou"] <= 1
     assert (project / "data/results/report/index.html").stat().st_size > 10_000
 
+    before = json.loads(run(project, "git", "show", "HEAD:data/results/evaluate/metrics.json"))
+    text = run(project, "gim-cv", "diff", "HEAD", "with-tversky", "--attribute", "--json")
+    found, _ = json.JSONDecoder().raw_decode(text, text.index("{\n"))
+    assert {row["state"] for row in found["scenes"]} == {"same"}
+    assert [row["name"] for row in found["params"]] == ["loss"]
+    table = [[cell["value"] for cell in row] for row in found["attribution"]["scores"]]
+    logged = [one["test"]["iou"] for one in (before, metrics)]
+    assert [row[0] for row in table] == [row[1] for row in table] == pytest.approx(logged, abs=1e-6)
+    assert found["attribution"]["data"] == 0
+
 
 def test_an_edit_marks_what_depends_on_it_and_nothing_else(project):
     def force_split(catalog):
