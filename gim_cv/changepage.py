@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gim_cv.areas import area_text
 from gim_cv.differences import Difference, all_classes
 from gim_cv.gallery import PANEL_PX
 from gim_cv.labelmaps import Flips, LabelMap, named_labels
@@ -21,7 +22,6 @@ from gim_cv.pictures import (
     stretched,
 )
 from gim_cv.scores import IGNORE
-from gim_cv.tables import area_text
 from gim_cv.versions import Version
 
 KINDS = {3: ("image", "outlines", "what changed"), 4: ("image", "before", "after", "what changed")}

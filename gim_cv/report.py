@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gim_cv.catalog import read_yaml
 from gim_cv.gallery import SPLIT_COLOURS, Figure, Gallery, Patch, choose
 from gim_cv.page import data_uri, read_scores, render
 from gim_cv.pictures import PALETTE, Picture, side_by_side, write_png
@@ -31,7 +32,7 @@ def write_report(
     *,
     out_dir: Path,
     patches_shown: int,
-    commit: str | None = None,
+    lock: Path | None = None,
 ) -> Path:
     """Write ``index.html``, which needs no other file, and ``images/*.png``; return the page.
 
@@ -47,8 +48,8 @@ def write_report(
         Folder for the page; an older page and its ``images`` are replaced.
     patches_shown
         How many patches to show, in equal parts best, worst and random.
-    commit
-        Named on the page if given.
+    lock
+        ``dvc.lock``, whose hashes lead from the raw data to the weights, and to their commit.
 
     Raises
     ------
@@ -57,6 +58,7 @@ def write_report(
     """
     patches = open_store(store)
     found = read_scores(evaluate_dir)
+    locked = read_yaml(lock) if lock and lock.is_file() else {}
     shown = "test" if found["splits"]["test"]["blocks"] else "val"
     gallery = Gallery(patches, evaluate_dir / "predictions.zarr", int(found["level"]))
     images = out_dir / "images"
@@ -66,7 +68,7 @@ def write_report(
         **score_section(found, evaluate_dir, shown),
         **curve_section(found, read_history(run_dir), shown),
         **data_section(patches),
-        **run_section(patches, read_run(run_dir), run_dir, commit),
+        **run_section(patches, read_run(run_dir), run_dir, locked),
         **picture_section(gallery, patches, shown, patches_shown, images),
     }
     page = out_dir / "index.html"

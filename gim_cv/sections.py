@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from gim_cv.areas import area_text, class_areas
 from gim_cv.charts import Axis, Dot, Point, Series, dot_chart, line_chart
 from gim_cv.curves import threshold_of
 from gim_cv.intervals import Interval, interval, read_counts
 from gim_cv.objects import SIZE_NAMES
 from gim_cv.patches import SPLITS
 from gim_cv.recipe import canonical_json, sha256_text
-from gim_cv.rundir import HISTORY_FILE, RUN_FILE
+from gim_cv.rundir import HISTORY_FILE, RUN_FILE, SAMPLES
 from gim_cv.schema import pair_names
 
 SEED = 0
 NAMES = {"colour": "colour alone", "all_foreground": "all foreground", "majority": "majority class"}
-NOT_PARAMETERS = {"run_dir", "X0_train", "y0_train", "X0_val", "y0_val"}
+NOT_PARAMETERS = {"run_dir", "evaluate_dir", "test_digest", *SAMPLES}
 
 Section = dict[str, Any]
 
@@ -121,7 +122,8 @@ def _precision_recall_chart(found: Mapping[str, Any], shown: str) -> str:
     # From many positives to few, so that the line's name stands where it ends at the right.
     line = sorted((row["recall"], row["precision"]) for row in rows)
     marked = [("chosen", found["splits"][shown], 1, 1)]
-    marked.append(("colour alone", found["baselines"]["colour"][shown], 4, -1))
+    colour = found["baselines"]["colour"][shown]
+    marked.append(("colour alone", colour, 4, -1 if (colour["recall"] or 0) > 0.4 else 1))
     points = [
         Point(name, part["recall"], part["precision"], style, side)
         for name, part, style, side in marked
@@ -158,7 +160,12 @@ def _curves_text(
 
 def data_section(patches: xr.Dataset) -> Section:
     """Return the table of pairs, and a sentence on all of them."""
+    areas = class_areas(patches)
     rows = [_pair_row(patches, code, name) for code, name in enumerate(pair_names(patches))]
+    rows = [
+        row | {"areas": [area_text(m2) for m2 in area]}
+        for row, area in zip(rows, areas, strict=True)
+    ]
     total = patches.sizes["patch"]
     px, bands = patches.sizes["row"], patches.sizes["band"]
     text = (
@@ -166,7 +173,8 @@ def data_section(patches: xr.Dataset) -> Section:
         f"{patches['image'].dtype}, from {len(rows)} pair{'s' if len(rows) > 1 else ''}. "
         "The split is a property of the ground: no place is in two splits."
     )
-    return {"pairs": rows, "data_text": text}
+    totals = [area_text(m2) for m2 in areas.sum(0)]
+    return {"pairs": rows, "data_text": text, "class_areas": totals}
 
 
 def _pair_row(patches: xr.Dataset, code: int, name: str) -> dict[str, Any]:
@@ -186,7 +194,7 @@ def _pair_row(patches: xr.Dataset, code: int, name: str) -> dict[str, Any]:
 
 
 def run_section(
-    patches: xr.Dataset, run: Mapping[str, Any], run_dir: Path, commit: str | None
+    patches: xr.Dataset, run: Mapping[str, Any], run_dir: Path, lock: Mapping[str, Any]
 ) -> Section:
     """Return title, parameters and lineage."""
     datasets = run.get("datasets")
@@ -195,7 +203,8 @@ def run_section(
         "title": run_dir.name + (f" on {datasets}" if datasets else ""),
         "subtitle": f"{model}loss {run.get('loss')}, seed {run.get('seed')}",
         "parameters": sorted(_leaves({k: v for k, v in run.items() if k not in NOT_PARAMETERS})),
-        "lineage": list(_lineage(patches, run_dir, commit)),
+        "lineage": list(_lineage(patches, run_dir)),
+        "outputs": list(_outputs(lock, pair_names(patches))),
     }
 
 
@@ -217,7 +226,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _lineage(patches: xr.Dataset, run_dir: Path, commit: str | None) -> Iterable[tuple[str, str]]:
+def _lineage(patches: xr.Dataset, run_dir: Path) -> Iterable[tuple[str, str]]:
     recipe = json.loads(patches.attrs["recipe"])
     for name, part in sorted(recipe.get("pairs", {}).items()):
         yield f"recipe of {name}", sha256_text(canonical_json(part))
@@ -226,5 +235,18 @@ def _lineage(patches: xr.Dataset, run_dir: Path, commit: str | None) -> Iterable
     for file in (RUN_FILE, HISTORY_FILE, "best.weights.h5"):
         if (run_dir / file).is_file():
             yield file, hashlib.sha256((run_dir / file).read_bytes()).hexdigest()
-    if commit:
-        yield "commit", commit
+
+
+def _outputs(lock: Mapping[str, Any], pairs: Sequence[str]) -> Iterable[tuple[str, str, str]]:
+    """Yield stage, path and hash of what led to the run, from raw data to weights."""
+    stages = lock.get("stages", {})
+    raw = {
+        dep["path"]: dep["md5"]
+        for name in pairs
+        for dep in stages.get(f"prepare@{name}", {}).get("deps", [])
+        if dep["path"].startswith("data/raw/")
+    }
+    yield from (("raw data", path, md5) for path, md5 in sorted(raw.items()))
+    for stage in (*(f"prepare@{name}" for name in pairs), "combine", "train"):
+        for out in stages.get(stage, {}).get("outs", []):
+            yield stage, out["path"], out["md5"]

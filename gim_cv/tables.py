@@ -153,6 +153,8 @@ def _scene_table(content: Mapping[str, Any]) -> Table:
 
 
 def _areas(row: Mapping[str, Any]) -> dict[str, str]:
+    from gim_cv.areas import area_text  # noqa: PLC0415  it needs xarray, which other tables do not
+
     was, now = (one or {} for one in row.get("area_m2", (None, None)))
     return {
         name: _arrow(*(area_text(one[name]) if name in one else "–" for one in (was, now)))
@@ -201,14 +203,6 @@ def _score(cell: Mapping[str, Any]) -> str:
         return "–"
     bounds = cell["interval"]
     return f"{cell['value']:.3f}" + (f" [{bounds[0]:.3f}, {bounds[1]:.3f}]" if bounds else "")
-
-
-def area_text(m2: float) -> str:
-    """Return an area in m², ha or km², whichever reads best."""
-    for unit, size in (("km²", 1e6), ("ha", 1e4)):
-        if m2 >= size:
-            return f"{m2 / size:.3g} {unit}"
-    return f"{m2:,.0f} m²"
 
 
 def _arrow(before: str, after: str) -> str:

@@ -14,6 +14,7 @@ def main() -> None:
         here.models / "Segmentalist",
         here.results / "evaluate",
         out_dir=here.results / "report",
+        lock=here.root / "dvc.lock",
         **params.report.model_dump(),
     )
 

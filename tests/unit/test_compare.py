@@ -1,6 +1,7 @@
 import re
 
 import pytest
+from browser import CHROMIUM, look
 from reports import Page, evaluated
 from towns import bright, combined
 
@@ -49,6 +50,10 @@ def test_the_page_names_the_better_run_and_shows_where_they_differ(project, tmp_
     assert not re.search(r"https?:|url\(|@import", text)
     assert "good is chosen" in text
     assert str(project) not in text
+    if CHROMIUM:
+        seen = look(tmp_path / "index.html", tmp_path, width=500)
+        assert (seen.console, seen.requests) == ([], [])
+        assert (seen.pixels[:, -4:] == seen.pixels[0, -1]).all()
 
 
 def test_without_a_store_there_are_no_pictures(project, tmp_path):

@@ -1,10 +1,12 @@
 import json
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import yaml
+from browser import CHROMIUM, look
 from patchsets import patch_set
 from reports import Page
 from typer.testing import CliRunner
@@ -141,7 +143,11 @@ def test_the_command_prints_json_tables_and_a_page_that_stands_alone(
     assert read.open == []
     assert len(read.images) == 2 * 3
     assert all(source.startswith("data:image/webp;base64,") for source in read.images)
-    assert "http" not in text
+    assert not re.search(r"https?:|url\(|@import", text)
+    if CHROMIUM:
+        seen = look(page, tmp_path, width=500, dark=True)
+        assert (seen.console, seen.requests) == ([], [])
+        assert (seen.pixels[:, -4:] == seen.pixels[0, -1]).all()
     done = CliRunner().invoke(app, ["diff", "v1", "--json"])
     assert json.loads(done.output) == found.content
 

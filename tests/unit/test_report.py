@@ -1,20 +1,19 @@
 import json
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
+import yaml
+from browser import look, needs_browser
 from PIL import Image
 from reports import Page, evaluated
 from towns import bright, combined
 
+from gim_cv.areas import area_text, class_areas
 from gim_cv.errors import MissingError
 from gim_cv.gallery import Gallery, Patch, choose
 from gim_cv.report import write_report
 from gim_cv.store import open_store
-
-CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +22,14 @@ def town(tmp_path_factory):
     return evaluated(folder, combined(px=32, side=256, overlap=16), bright)
 
 
-def report(folder, out):
+def report(folder, out, lock=None):
     return write_report(
         folder / "combined.zarr",
         folder / "Segmentalist",
         folder / "evaluate",
         out_dir=out,
         patches_shown=6,
+        lock=lock,
     )
 
 
@@ -122,37 +122,39 @@ def test_ground_pictures_are_transparent_where_the_split_is_not(town, tmp_path):
         assert picture.size[1] > picture.size[0]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
-@pytest.mark.parametrize("width", [1200, 390])
-def test_chromium_draws_it_without_a_word_on_the_console(town, tmp_path, width):
-    page = report(town, tmp_path / "out")
-    picture = tmp_path / "page.png"
-    done = subprocess.run(
-        [
-            CHROMIUM,
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            "--hide-scrollbars",
-            "--enable-logging=stderr",
-            f"--user-data-dir={tmp_path / 'profile'}",
-            f"--window-size={width},3000",
-            f"--screenshot={picture}",
-            page.as_uri(),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
-    assert "CONSOLE" not in done.stderr
-    with Image.open(picture) as drawn:
-        pixels = np.asarray(drawn.convert("RGB")).astype(int)
+@needs_browser
+@pytest.mark.parametrize(("width", "dark"), [(1200, False), (500, True)])
+def test_a_browser_draws_it_without_a_word_and_without_a_request(town, tmp_path, width, dark):
+    seen = look(report(town, tmp_path / "out"), tmp_path, width=width, dark=dark)
+    assert seen.console == []
+    assert seen.requests == []
     # something is drawn all the way down, and nothing runs out at the right
-    assert (pixels[:2400].std(axis=(1, 2)) > 0).mean() > 0.5
-    assert (pixels[:, -4:] == pixels[0, -1]).all()
+    assert (seen.pixels[:2400].std(axis=(1, 2)) > 0).mean() > 0.5
+    assert (seen.pixels[:, -4:] == seen.pixels[0, -1]).all()
+    assert (seen.pixels[0, -1].mean() < 60) == dark
+
+
+def test_the_page_leads_from_raw_data_to_weights(town, tmp_path):
+    raw = {"path": "data/raw/town", "md5": "11aa.dir"}
+    stages = {
+        "prepare@town_0": {"deps": [raw], "outs": [{"path": "data/patches/a", "md5": "22bb.dir"}]},
+        "prepare@other": {"deps": [{"path": "data/raw/other", "md5": "99ff.dir"}]},
+        "train": {"outs": [{"path": "data/models/Segmentalist", "md5": "33cc.dir"}]},
+    }
+    lock = tmp_path / "dvc.lock"
+    lock.write_text(yaml.safe_dump({"schema": "2.0", "stages": stages}))
+    text = report(town, tmp_path / "out", lock=lock).read_text()
+    assert all(md5 in text for md5 in ("11aa.dir", "22bb.dir", "33cc.dir"))
+    assert "99ff.dir" not in text
+
+
+@pytest.mark.parametrize(("overlap", "width"), [(0, 128), (16, 64 + 48 + 48)])
+def test_areas_count_each_place_of_a_split_once(overlap, width):
+    """Overlapping patches of this town cover columns 0–63 in train, 48–95 in val, 80–127 in test."""
+    areas = class_areas(combined(px=32, side=128, overlap=overlap))
+    assert areas.shape == (2, 2)
+    assert (areas.sum(1) == (128 * width - 16 * 16) / 4).all()  # a corner is not labelled
+
+
+def test_areas_read_well():
+    assert [area_text(m2) for m2 in (312.4, 12_345, 2_500_000)] == ["312 m²", "1.23 ha", "2.5 km²"]
