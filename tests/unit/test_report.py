@@ -150,7 +150,7 @@ def test_the_page_leads_from_raw_data_to_weights(town, tmp_path):
 
 @pytest.mark.parametrize(("overlap", "width"), [(0, 128), (16, 64 + 48 + 48)])
 def test_areas_count_each_place_of_a_split_once(overlap, width):
-    """Overlapping patches of this town cover columns 0–63 in train, 48–95 in val, 80–127 in test."""
+    """Overlapping patches cover columns 0–63 in train, 48–95 in val, 80–127 in test."""
     areas = class_areas(combined(px=32, side=128, overlap=overlap))
     assert areas.shape == (2, 2)
     assert (areas.sum(1) == (128 * width - 16 * 16) / 4).all()  # a corner is not labelled
