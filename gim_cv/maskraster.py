@@ -147,7 +147,8 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
         table = np.full(np.iinfo(raw.dtype).max + 1, unknown, np.uint8)
         for value, class_id in ids.items():
             table[value] = class_id
-        out = np.take(table, raw[0])
+        # A byte is translated several times as fast as an index is taken.
+        out = _bytewise(raw[0], table) if raw.dtype == np.uint8 else np.take(table, raw[0])
     else:
         out = np.full(raw.shape[1:], unknown, np.uint8)
         for value, class_id in ids.items():
@@ -169,6 +170,11 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
             remedy="Add them to mask_values or ignore_values of the pair in data/catalog.yaml",
         )
     return np.asarray(out)
+
+
+def _bytewise(raw: Array, table: Array) -> Array:
+    """Return ``table[raw]`` of uint8 arrays; the result may be written to."""
+    return np.frombuffer(bytearray(raw).translate(table.tobytes()), np.uint8).reshape(raw.shape)
 
 
 def _own_grid(dataset: Any, grid: PixelGrid, crs: str | None, path: Path) -> PixelGrid:

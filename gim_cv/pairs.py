@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
 
+import dask.array
 import numpy as np
 import xarray as xr
 from dask.delayed import delayed
@@ -24,7 +24,8 @@ from gim_cv.scheduling import ordered_map
 from gim_cv.schema import SCHEMA
 from gim_cv.territory import survey
 
-PIECE_BYTES = 16 * 2**20
+da: Any = dask.array  # its functions have no types
+PIECE_BYTES = 8 * 2**20
 """About the size of the blocks that a stream is handed out in, bytes."""
 
 
@@ -166,7 +167,6 @@ class PairStream:
             self._dropped.update(plan.dropped)
         if not any(len(plan) for plan in plans):
             raise nothing_kept(self._dropped, pair=self._pair.name)
-        arrays = import_module("dask.array")  # 30 MB that a stream can do without
         scene, dtype = delayed(self._scene), self._scene.image.dtype
         images, masks = [], []
         for task, plan in zip(tasks, plans, strict=True):
@@ -174,9 +174,9 @@ class PairStream:
             for start, stop in self._pieces(len(plan)):
                 both = delayed(Harvest.patches, nout=2)(found, start, stop)
                 shape = (stop - start, plan.px, plan.px)
-                images.append(arrays.from_delayed(both[0], (*shape, self._bands), dtype))
-                masks.append(arrays.from_delayed(both[1], (*shape, 1), np.uint8))
-        image, mask = arrays.concatenate(images), arrays.concatenate(masks)
+                images.append(da.from_delayed(both[0], (*shape, self._bands), dtype))
+                masks.append(da.from_delayed(both[1], (*shape, 1), np.uint8))
+        image, mask = da.concatenate(images), da.concatenate(masks)
         return self._dataset(image, mask, plans, self.attrs())
 
     @property

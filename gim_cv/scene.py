@@ -70,7 +70,8 @@ class Harvest:
             hidden = self.hidden.get(start + i)
             if hidden is not None:
                 blank(images[i], hidden)
-                masks[i][hidden] = IGNORE
+                ids = masks[i, ..., 0]
+                np.maximum(ids, hidden * np.uint8(IGNORE), out=ids)
         return images, masks
 
 
@@ -138,6 +139,8 @@ class Scene:
         row1, col1 = (int(edge) + px for edge in task[:, :2].max(axis=0))
         rect = Window(row0, col0, row1 - row0, col1 - col0)
         image, mask, valid = self.read(rect)
+        codes = np.unique(task[:, 2]).tolist()
+        others = {code: self.territory.foreign(rect, code) for code in codes}
         dropped: Counter[str] = Counter()
         kept: list[int] = []
         hidden: dict[int, Bool] = {}
@@ -145,10 +148,10 @@ class Scene:
         counts: list[list[int]] = []
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
-            foreign = self.territory.foreign(window, code)
+            place = window.within(rect)
+            foreign = _some(others[code], place)
             if foreign is not None and self._owns_nothing(foreign, window):
                 continue
-            place = window.within(rect)
             reason, share, count = self._judge(image[place], mask[place], valid[place], foreign)
             if reason is not None:
                 dropped[reason] += 1
@@ -204,3 +207,9 @@ class Scene:
         """Return whether other splits own all pixels of a window that lie in the raster."""
         inside = window.clipped(self.image.grid.height, self.image.grid.width)
         return bool(foreign[inside.within(window)].all())
+
+
+def _some(where: Bool | None, place: tuple[slice, slice]) -> Bool | None:
+    """Return a part of `where`, or None if nothing in it is True."""
+    part = None if where is None else where[place]
+    return part if part is not None and part.any() else None

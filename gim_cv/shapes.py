@@ -22,6 +22,7 @@ from gim_cv.patches import MOST_PX, Window
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 _BAND_PX = 2**19  # painted at once, so that memory does not grow with the window
+_LONG_PX = 64  # spans longer than this are painted one by one
 
 
 @dataclass(frozen=True)
@@ -101,15 +102,21 @@ def _covered(spans: Array, shape: tuple[int, ...]) -> Bool:
     """Return (height, width) bool: pixels that any of the spans (4, s) covers."""
     row, start, stop, _ = spans
     height, width = shape
+    out = np.zeros((height, width), bool)
+    long = stop - start > _LONG_PX
+    for r, left, right in spans[:3, long].T.tolist():
+        out[r, left:right] = True
+    row, start, stop = row[~long], start[~long], stop[~long]
     if (stop - start).sum() * 8 < height * width:
         span, col = ranges(start, stop)
-        out = np.zeros((height, width), bool)
         out[row[span], col] = True
         return out
     first = row * (width + 1)  # a column more, for spans that end at the edge
     layers = np.bincount(first + start, minlength=height * (width + 1))
     layers -= np.bincount(first + stop, minlength=height * (width + 1))
-    return (np.add.accumulate(layers, out=layers) > 0).reshape(height, width + 1)[:, :-1]
+    np.add.accumulate(layers, out=layers)
+    out |= (layers > 0).reshape(height, width + 1)[:, :-1]
+    return out
 
 
 def _box(window: Window) -> shapely.Polygon:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from dask.system import CPU_COUNT
 from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
@@ -116,7 +117,8 @@ class StoreWriter:
             target = self.arrays[name]
             stop = self.written + len(data)
             target.resize((stop, *data.shape[1:]))
-            target[self.written : stop] = data
+            with zarr.config.set({"async.concurrency": CPU_COUNT}):  # more only take memory
+                target[self.written : stop] = data
         self.written = stop
 
     def _create(
