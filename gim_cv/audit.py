@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from gim_cv.patches import IGNORE, SPLITS, Window
 from gim_cv.scene import Scene
 from gim_cv.scheduling import ordered_map
 from gim_cv.shift import label_shift
-from gim_cv.sources import sha256_of
 from gim_cv.territory import footprint
 
 Array = NDArray[Any]
@@ -97,16 +97,24 @@ def audit_pairs(
 
 def audit_pair(pair: Pair, raw_dir: Path, **options: Unpack[PatchOptions]) -> PairAudit:
     """Return what can be told of a pair from its headers and a few windows of pixels."""
-    audit = PairAudit(pair.name)
     try:
-        scene = open_scene(pair, raw_dir, **options)
-        audit.facts |= describe(scene)
-        _sample(scene, pair, audit)
+        audit = audit_scene(pair, open_scene(pair, raw_dir, **options))
     except GimError as err:
-        audit.errors.append(str(err))
-        return audit
-    audit.outline = footprint(scene.image.grid)
+        return PairAudit(pair.name, errors=[str(err)])
     audit.files = tuple(pair.image_paths(raw_dir)) if pair.bounds is None else ()
+    return audit
+
+
+def audit_scene(pair: Pair, scene: Scene) -> PairAudit:
+    """Return what can be told of an opened pair by reading a few windows of its pixels.
+
+    Raises
+    ------
+    DataError
+        A window cannot be read, or a label has no class.
+    """
+    audit = PairAudit(pair.name, describe(scene), outline=footprint(scene.image.grid))
+    _sample(scene, pair, audit)
     _judge(audit)
     return audit
 
@@ -220,9 +228,7 @@ def _same_picture(one: PairAudit, other: PairAudit) -> bool:
 
 
 def _same_file(one: PairAudit, other: PairAudit) -> bool:
-    pairs = [(a, b) for a in one.files for b in other.files]
-    same = (a.stat().st_size == b.stat().st_size and sha256_of(a) == sha256_of(b) for a, b in pairs)
-    return any(same)
+    return any(filecmp.cmp(a, b, shallow=False) for a in one.files for b in other.files)
 
 
 def totals(audits: Iterable[PairAudit]) -> Mapping[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,6 @@ from rich.progress import Progress
 
 In = TypeVar("In")
 Out = TypeVar("Out")
-SCHEDULER_VARIABLE = "DASK_SCHEDULER_ADDRESS"
 
 
 def ordered_map(
@@ -27,10 +25,11 @@ def ordered_map(
 ) -> Iterator[Out]:
     """Yield ``function(item)`` for each item, in the order of `items`, whatever finishes first.
 
-    Runs on the current dask client or, where the variable DASK_SCHEDULER_ADDRESS is set, on that
-    cluster; else on threads, as many as dask's ``num_workers`` (all CPUs by default; one, without
-    a thread, under ``scheduler="synchronous"``). One task more than there are workers is under
-    way or waiting to be taken, so memory does not grow with the number of items.
+    Runs on the current dask client or, where dask's configuration has a ``scheduler-address`` (as
+    the variable DASK_SCHEDULER_ADDRESS sets it), on that cluster; else on threads, as many as
+    dask's ``num_workers`` (all CPUs by default; one, without a thread, under
+    ``scheduler="synchronous"``). One task more than there are workers is under way or waiting to
+    be taken, so memory does not grow with the number of items.
 
     Parameters
     ----------
@@ -90,7 +89,7 @@ def _result(future: Any) -> Any:
 
 def _client() -> tuple[Any, bool]:
     """Return the dask client to use, or None, and whether it was opened here."""
-    address = os.environ.get(SCHEDULER_VARIABLE)
+    address = dask.config.get("scheduler-address", None)
     if "distributed" not in sys.modules and not address:
         return None, False
     distributed = import_module("distributed")  # takes a second, so only where it is used

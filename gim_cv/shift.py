@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from gim_cv.patches import IGNORE
 
@@ -73,7 +73,10 @@ def _gradient(image: Array) -> Array:
 
 
 def _correlation(gradient: Array, outline: Array) -> Array:
-    full = signal.fftconvolve(gradient, outline[::-1, ::-1].astype(np.float32), mode="full")
-    row, col = outline.shape[0] - 1, outline.shape[1] - 1
-    reach = slice(row - REACH_PX, row + REACH_PX + 1), slice(col - REACH_PX, col + REACH_PX + 1)
-    return np.asarray(full[reach])
+    """Return the sum of `gradient` under `outline`, moved by -`REACH_PX` to `REACH_PX` each way.
+
+    Outlines keep `REACH_PX` from the border, so that nothing comes round from the other side.
+    """
+    product = np.fft.rfft2(gradient) * np.fft.rfft2(outline).conj()
+    sums = np.roll(np.fft.irfft2(product, gradient.shape), REACH_PX, axis=(0, 1))
+    return np.asarray(sums[: 2 * REACH_PX + 1, : 2 * REACH_PX + 1])

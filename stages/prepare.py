@@ -2,10 +2,11 @@
 
 import sys
 
+from gim_cv.audit import audit_scene
 from gim_cv.catalog import load_catalog
 from gim_cv.config import load_params, project
 from gim_cv.ground import GroundSplit
-from gim_cv.pairs import stream_pair
+from gim_cv.pairs import PairStream, open_scene
 from gim_cv.stage import run_stage
 from gim_cv.store import write_store
 
@@ -16,7 +17,10 @@ def main() -> None:
     pair = load_catalog(here.catalog).pair(name)
     params = load_params(here.params)
     prepare, split = params.prepare.model_dump(), params.split.model_dump()
-    patches = stream_pair(pair, here.raw, split=GroundSplit(**split), progress=name, **prepare)
+    scene = open_scene(pair, here.raw, split=GroundSplit(**split), **prepare)
+    for doubt in audit_scene(pair, scene).warnings:
+        sys.stderr.write(f"warning: {name}: {doubt}\n")
+    patches = PairStream(pair, scene, progress=name)
     recipe = {"pair": pair.model_dump(mode="json"), "prepare": prepare, "split": split}
     out = here.patches / f"{name}.zarr"
     write_store(patches, out, recipe=recipe, attrs=patches.attrs, tmp_dir=here.tmp)

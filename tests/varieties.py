@@ -11,8 +11,10 @@ import geopandas
 import numpy as np
 import rasterio
 import rasterio.features
+import rasterio.shutil
 from affine import Affine
 from rasterio.transform import from_origin
+from rasterio.vrt import WarpedVRT
 from scipy import ndimage
 from shapely import Polygon, affinity, box
 
@@ -58,9 +60,9 @@ def write_tif(
 ):
     """Write (bands, h, w) as a GeoTIFF."""
     bands, height, width = data.shape
-    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width}
+    profile = {"driver": "GTiff", "count": bands, "height": height, "width": width} | more
     grid = {} if transform.is_identity else {"transform": transform}
-    with rasterio.open(path, "w", dtype=data.dtype, crs=crs, **profile, **grid, **more) as sink:
+    with rasterio.open(path, "w", dtype=data.dtype, crs=crs, **profile, **grid) as sink:
         sink.write(data)
 
 
@@ -120,6 +122,26 @@ def plain(scene: Scene) -> None:
 # --- what is taken ------------------------------------------------------------------------------
 
 good("GeoTIFF, uint8 RGB + GeoJSON")(plain)
+
+
+@good("cloud-optimised GeoTIFF")
+def _(scene):
+    scene.image(driver="COG", compress="deflate")
+    scene.labels()
+
+
+@good("JPEG 2000")
+def _(scene):
+    scene.image(name="image.JP2", driver="JP2OpenJPEG", QUALITY=100, REVERSIBLE="YES")
+    scene.labels()
+
+
+@good("VRT")
+def _(scene):
+    plain(scene)
+    with rasterio.open(scene.folder / "image.tif") as image, WarpedVRT(image) as warped:
+        rasterio.shutil.copy(warped, scene.folder / "image.vrt", driver="VRT")
+    scene.pair["image"] = "image.vrt"
 
 
 @good("labels in another CRS")

@@ -9,7 +9,17 @@ NOT_DEPENDENCIES = {
     "stages/__init__.py",
     *(
         f"gim_cv/{n}.py"
-        for n in ("__init__", "config", "errors", "progress", "scheduling", "stage", "template")
+        for n in (
+            "__init__",
+            "audit",
+            "config",
+            "errors",
+            "progress",
+            "scheduling",
+            "shift",
+            "stage",
+            "template",
+        )
     ),
 }
 STAGE = re.compile(r"^  (\w+):$")

@@ -98,6 +98,9 @@ def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
     assert "train/val/test" in run(folder, "gim-cv", "check")
     found = json.loads(run(folder, "gim-cv", "check", "--json", "a"))
     assert [row["name"] for row in found["pairs"]] == ["a"]
+    prepared = run(folder, "python3", "-m", "stages.prepare", "a")
+    said = [line.removeprefix("warning: a: ") for line in prepared.splitlines()]
+    assert said == found["pairs"][0]["warnings"] != []
     (folder / "data/raw/scenes/b.tif").unlink()
     text = run(folder, "gim-cv", "check", check=False)
     assert "no such raster" in text

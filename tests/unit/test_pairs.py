@@ -10,6 +10,7 @@ from gim_cv.errors import DataError
 from gim_cv.ground import GroundSplit
 from gim_cv.pairs import build_pair, stream_pair
 from gim_cv.schema import check_patches
+from gim_cv.store import write_store
 
 TRAIN = GroundSplit("blocks", 40.0, (1.0, 0.0), 3, 0.0, 0, 0)
 
@@ -133,6 +134,27 @@ def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
     with dask.config.set(num_workers=3):
         parallel = one(streamed(tmp_path, split=RULE))
     xr.testing.assert_identical(parallel, serial)
+
+
+def test_processes_of_a_cluster_write_the_same_bytes(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    Scene(height=200, width=180).write(tmp_path / "s")
+    monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", 20_000)
+    options = {"split": RULE, "overlap": 0.5, "resolution_m": 0.7}
+
+    def written(name):
+        stream = streamed(tmp_path, **options)
+        write_store(stream, tmp_path / name, recipe={}, attrs=stream.attrs)
+        files = sorted(path for path in (tmp_path / name).rglob("*") if path.is_file())
+        return {path.relative_to(tmp_path / name): path.read_bytes() for path in files}
+
+    here = written("threads")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
+        dask.config.set({"scheduler-address": two.scheduler_address}),
+    ):
+        there = written("processes")
+    assert there == here
 
 
 def test_a_stream_can_be_read_again(tmp_path):
