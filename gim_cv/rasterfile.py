@@ -13,7 +13,7 @@ import numpy as np
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-os.environ.setdefault("GDAL_CACHEMAX", "48")  # MB; GDAL reads it once, at its first block
+os.environ.setdefault("GDAL_CACHEMAX", "32")  # MB; GDAL reads it once, at its first block
 
 import rasterio
 from rasterio.enums import ColorInterp, MaskFlags

@@ -125,7 +125,7 @@ class Scene:
     def tasks(self) -> list[Int]:
         """Return the patches, (n, 3) row0, col0 and split code, in groups to be read at once."""
         bands, itemsize = len(self.image.band_names), self.image.dtype.itemsize
-        factors, pixel_bytes = (1.0, 1.0), float(bands * itemsize + 2)
+        factors, pixel_bytes = (1.0, 1.0), float(bands * itemsize + 4)  # mask, and who may see it
         if self.image.resampler is not None:  # source pixels and float copies, too
             factors = self.image.resampler.rows.factor, self.image.resampler.cols.factor
             pixel_bytes += (bands * (itemsize + 4) + 2) * factors[0] * factors[1] + 4 * bands

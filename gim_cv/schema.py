@@ -93,7 +93,7 @@ def _check_variable(
 ) -> None:
     if name not in patches.variables:
         raise DataError(f"no variable {name!r}", expected=f"{name} {dims}")
-    found = patches[name]
+    found = patches.variables[name]
     if found.dims != dims:
         raise DataError(f"dimensions of {name!r}", expected=dims, found=found.dims)
     if kind is not None and found.dtype != np.dtype(kind):

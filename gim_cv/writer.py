@@ -45,8 +45,8 @@ class StoreWriter:
         if self.first is None:
             self._start(block)
         self._check_like_first(block)
-        self.coords.append({name: block[name].to_numpy() for name in COORDS})
-        arrays = {name: block[name].to_numpy() for name in ARRAYS}
+        self.coords.append({name: block.variables[name].to_numpy() for name in COORDS})
+        arrays = {name: block.variables[name].to_numpy() for name in ARRAYS}
         start, stop = 0, block.sizes["patch"]
         while start < stop:
             if self.filled == 0 and stop - start >= self.shard:
@@ -88,7 +88,7 @@ class StoreWriter:
         check_patches(block)
         first = self.first
         for name in (*ARRAYS, *COORDS):
-            mine, other = block[name], first[name]  # type: ignore[index]
+            mine, other = block.variables[name], first.variables[name]  # type: ignore[union-attr]
             if (mine.shape[1:], mine.dtype) != (other.shape[1:], other.dtype):
                 raise DataError(
                     f"datasets differ in {name!r}",
