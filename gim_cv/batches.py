@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -80,7 +81,9 @@ class Batches(keras.utils.PyDataset):
     Attributes
     ----------
     epoch : int
-        The epoch to be served next, from 0; set it to resume.
+        The epoch to be served next, from 0; set it, or call `start`, to resume.
+    waited : float
+        Seconds that whoever asked has waited for batches that were not ready.
 
     Raises
     ------
@@ -137,16 +140,23 @@ class Batches(keras.utils.PyDataset):
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self._lock = threading.RLock()
         self._latest = self._recent = (0, -1)
-        self._epoch, self._served, self._begun, self._peeked = 0, 0, False, False
+        self._epoch, self._first, self._served = 0, 0, 0
+        self._begun, self._peeked = False, False
+        self.waited = 0.0
+
+    @property
+    def steps(self) -> int:
+        """Batches in a whole epoch."""
+        return math.ceil(len(self.index) / self.batch)
 
     def __len__(self) -> int:
-        """Return the number of batches in an epoch."""
-        return math.ceil(len(self.index) / self.batch)
+        """Return the number of batches that are left of the epoch; all of them, as a rule."""
+        return self.steps - self._first
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
         epoch = self.epoch
-        for index in range(len(self)):
+        for index in range(self._first, self.steps):
             yield self._ahead(epoch, index)
         self.epoch = epoch + 1
 
@@ -155,7 +165,7 @@ class Batches(keras.utils.PyDataset):
         with self._lock:
             epoch = self._epoch
             if self._begun:
-                index = self._served % len(self)
+                index = self._first + self._served % len(self)
                 self._served += 1
         return self._ahead(epoch, index)
 
@@ -166,8 +176,12 @@ class Batches(keras.utils.PyDataset):
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
+        self.start(epoch, 0)
+
+    def start(self, epoch: int, step: int) -> None:
+        """Serve the rest of an epoch next, from batch `step` on; then whole epochs."""
         with self._lock:
-            self._epoch, self._served = epoch, 0
+            self._epoch, self._first, self._served = epoch, step, 0
 
     def on_epoch_begin(self) -> None:
         """Start the next epoch if Keras has read the one before.
@@ -177,7 +191,7 @@ class Batches(keras.utils.PyDataset):
         with self._lock:
             peeked = self._served == 1 and not self._peeked
             if self._served and not peeked:
-                self._epoch += 1
+                self._epoch, self._first = self._epoch + 1, 0
             self._begun, self._served, self._peeked = True, 0, peeked
 
     def on_epoch_end(self) -> None:
@@ -192,15 +206,15 @@ class Batches(keras.utils.PyDataset):
         epoch
             From 0.
         index
-            From 0 to ``len(self) - 1``.
+            From 0 to ``steps - 1``.
 
         Raises
         ------
         IndexError
             If the epoch has no such batch.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"batch {index} of {len(self)}")
+        if not 0 <= index < self.steps:
+            raise IndexError(f"batch {index} of {self.steps}")
         plan = self._plan(epoch)
         start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
         self._read_ahead(plan, epoch, index, stop)
@@ -276,11 +290,14 @@ class Batches(keras.utils.PyDataset):
             if not in_order:
                 self._coming.clear()
             future = future or self._pool.submit(self.batch_at, epoch, index)
-            last = min(index + self._lead, len(self) - 1) if in_order else index
+            last = min(index + self._lead, self.steps - 1) if in_order else index
             for key in [(epoch, after) for after in range(index + 1, last + 1)]:
                 if key not in self._coming:
                     self._coming[key] = self._pool.submit(self.batch_at, *key)
-        return future.result()
+        asked = time.monotonic()
+        batch = future.result()
+        self.waited += time.monotonic() - asked
+        return batch
 
 
 def _scale(patches: xr.Dataset) -> float:

@@ -1,5 +1,7 @@
 """The state of an unfinished run, from which it goes on as if nothing had happened."""
 
+# mypy: allow-subclassing-any
+
 from __future__ import annotations
 
 import fcntl
@@ -7,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,16 +20,18 @@ import keras
 import numpy as np
 
 from gim_cv.atomic import atomic_folder
-from gim_cv.averaging import WeightAverage
+from gim_cv.averaging import Arrays, WeightAverage
 from gim_cv.errors import RunError
 
 STATE_FILE = "state.npz"
-FORMAT = 2
+FORMAT = 3
+STATE_SECONDS = 300.0
+"""Least time between states within an epoch: what a kill can cost."""
 
 
 @dataclass
 class Progress:
-    """Where a run stands after an epoch.
+    """Where a run stands.
 
     Attributes
     ----------
@@ -40,6 +45,10 @@ class Progress:
         Epochs since then.
     stale
         Epochs since then or since the rate was last lowered (schedule plateau).
+    step
+        Steps of the unfinished epoch that are done.
+    sums
+        What the metrics have counted in these steps.
     average
         The averaged weights.
     """
@@ -50,6 +59,8 @@ class Progress:
     chosen: int = 0
     waited: int = 0
     stale: int = 0
+    step: int = 0
+    sums: Arrays = field(default_factory=list)
     average: WeightAverage = field(default_factory=WeightAverage)
 
 
@@ -115,7 +126,7 @@ def state_key(parameters: Mapping[str, Any]) -> str:
 
 def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:
     """Write model, optimizer and progress as one file that is whole or absent."""
-    plain = {**vars(progress), "average": progress.average.count}
+    plain = {**vars(progress), "average": progress.average.count, "sums": len(progress.sums)}
     arrays = {"progress": np.frombuffer(json.dumps(plain).encode(), np.uint8)}
     arrays |= {f"w{i}": weight for i, weight in enumerate(model.get_weights())}
     arrays |= {
@@ -126,6 +137,7 @@ def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:
         for i, variable in enumerate(model.optimizer.variables)
     }
     arrays |= {f"a{i}": mean for i, mean in enumerate(progress.average.mean)}
+    arrays |= {f"m{i}": total for i, total in enumerate(progress.sums)}
     fresh = folder / f"{STATE_FILE}.tmp"
     with fresh.open("wb") as handle:
         np.savez(handle, **arrays)  # type: ignore[arg-type]
@@ -151,7 +163,47 @@ def load_state(folder: Path, model: keras.Model) -> Progress:
             state.assign(saved[f"s{i}"])
         count = plain.pop("average")
         mean = [saved[f"a{i}"] for i in range(len(model.weights))] if count else None
+        plain["sums"] = [saved[f"m{i}"] for i in range(plain["sums"])]
     return Progress(**plain, average=WeightAverage(count, mean))
+
+
+class StateSaver(keras.callbacks.Callback):
+    """Saves the state within long epochs, and begins an epoch where the last state left it.
+
+    Parameters
+    ----------
+    folder
+        For the state.
+    progress
+        Of the run; its `step` and `sums` say where the epoch is to begin.
+    steps
+        Steps of a whole epoch.
+    """
+
+    def __init__(self, folder: Path, progress: Progress, *, steps: int) -> None:
+        super().__init__()
+        self.folder, self.progress, self.steps = folder, progress, steps
+        self.saved = time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Give the metrics what they had counted."""
+        if self.progress.sums:
+            counted = zip(self.model.metrics_variables, self.progress.sums, strict=True)
+            for variable, total in counted:
+                variable.assign(total)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Save the state if the last one is old, and the epoch not at its end."""
+        self.progress.step += 1
+        late = time.monotonic() - self.saved >= STATE_SECONDS
+        if late and self.progress.step < self.steps:
+            if keras.backend.backend() == "jax":
+                self.model.jax_state_sync()
+            self.progress.sums = [
+                keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables
+            ]
+            save_state(self.folder, self.model, self.progress)
+            self.saved = time.monotonic()
 
 
 def _random_states(model: keras.Model) -> list[Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from gim_cv.batches import Batches
-from gim_cv.checkpoint import Progress, save_state
+from gim_cv.checkpoint import Progress, StateSaver, save_state
 from gim_cv.errors import RunError
 from gim_cv.journal import Journal, Row
 from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
@@ -45,7 +45,7 @@ class Training:
     def run(self, progress: Progress, journal: Journal, bar: TrainingBar) -> Progress:
         """Train from `progress` until the last epoch, or until patience is lost."""
         while not self.finished(progress):
-            row = self.one_epoch(len(progress.rows), bar)
+            row = self.one_epoch(progress, bar)
             self.take(row, progress)
             journal.write(row)
             bar.report(row)
@@ -60,15 +60,15 @@ class Training:
         patience = self.regime.patience
         return len(progress.rows) >= self.regime.epochs or 0 < patience <= progress.waited
 
-    def one_epoch(self, epoch: int, bar: TrainingBar) -> Row:
-        """Return the history row of one epoch of training and validation.
+    def one_epoch(self, progress: Progress, bar: TrainingBar) -> Row:
+        """Return the history row of the next epoch of training and validation.
 
         Raises
         ------
         RunError
             The loss is not a number any more.
         """
-        self.train.epoch = epoch
+        epoch = len(progress.rows)
         self.model.loss.on_epoch(epoch)
         history = self.model.fit(
             self.train,
@@ -76,8 +76,9 @@ class Training:
             epochs=epoch + 1,
             shuffle=False,
             verbose=0,
-            callbacks=[bar],
+            callbacks=[bar, *self.resumed(epoch, progress)],
         ).history
+        progress.step, progress.sums = 0, []
         row = {"epoch": float(epoch), **{name: float(v[-1]) for name, v in history.items()}}
         rate = keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)
         row |= {**self.validate(), "learning_rate": float(rate)}
@@ -88,6 +89,15 @@ class Training:
                 remedy="Lower train.learning_rate, or set train.clipnorm",
             )
         return row
+
+    def resumed(self, epoch: int, progress: Progress) -> list[StateSaver]:
+        """Point the batches at the next step to be done; return what keeps the state."""
+        self.train.start(epoch, progress.step)
+        if self.state_dir is None:
+            return []
+        if progress.sums:
+            self.model.test_on_batch(*self.train.batch_at(epoch, 0))  # makes the metrics' variables
+        return [StateSaver(self.state_dir, progress, steps=self.train.steps)]
 
     def validate(self) -> Row:
         """Return loss and metrics of the validation split, ``val_…``; empty without one.
@@ -134,7 +144,7 @@ class Training:
     def average(self, progress: Progress) -> Row:
         """Put the averaged weights, as one more row, into the progress; save them if they win."""
         epoch = len(progress.rows)
-        batches = range(min(self.regime.swa_batches, len(self.train)))
+        batches = range(min(self.regime.swa_batches, self.train.steps))
         images = (self.train.batch_at(epoch, index)[0] for index in batches)
         progress.average.assign(self.model, images)
         row = {"epoch": float(epoch), **self.validate()}

@@ -69,7 +69,8 @@ def fit_model(
         Whether to draw a progress bar.
     resume_dir
         Folder for the state of an unfinished run, outside what DVC deletes before a stage: a
-        killed run goes on there after its last whole epoch, if nothing that matters has changed.
+        killed run goes on there from its last step that was saved (at each epoch's end, and every
+        few minutes), if nothing that matters has changed.
 
     Returns
     -------
@@ -106,7 +107,7 @@ def fit_model(
         with replicas(regime.devices):
             objective = loss_for(loss, loss_args, regime, patches)
             network = compiled(
-                design, regime, objective, steps=len(feeds.train), turning=turning(augment, seed)
+                design, regime, objective, steps=feeds.train.steps, turning=turning(augment, seed)
             )
         feeds.save_samples(folder / "samples")
         training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
@@ -122,10 +123,11 @@ def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Pro
     if training.state_dir is not None:
         progress = load_state(training.state_dir, training.model)
     bar = TrainingBar(
-        steps=len(training.train),
+        steps=training.train.steps,
         epochs=training.regime.epochs,
         batch=training.regime.batch,
-        done=len(progress.rows),
+        done=len(progress.rows) * training.train.steps + progress.step,
+        data=training.train,
         shown=shown,
     )
     with Journal(training.folder, plots_dir, progress.rows) as journal, bar:

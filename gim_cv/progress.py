@@ -1,4 +1,4 @@
-"""One progress bar for a whole run: epoch, loss, patches a second, time left."""
+"""One progress bar for a run: epoch, loss, patches a second, waiting for data, time left."""
 
 # mypy: allow-subclassing-any
 
@@ -11,6 +11,8 @@ from typing import Any, Self
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from gim_cv.batches import Batches
 
 
 class TrainingBar(keras.callbacks.Callback):
@@ -25,14 +27,18 @@ class TrainingBar(keras.callbacks.Callback):
     batch
         Patches per step.
     done
-        Epochs that an interrupted run has behind it.
+        Steps that an interrupted run has behind it.
+    data
+        The train batches, which know how long they were waited for.
     shown
         False: nothing is drawn.
     """
 
-    def __init__(self, *, steps: int, epochs: int, batch: int, done: int, shown: bool) -> None:
+    def __init__(
+        self, *, steps: int, epochs: int, batch: int, done: int, data: Batches, shown: bool
+    ) -> None:
         super().__init__()
-        self.epochs, self.batch = epochs, batch
+        self.epochs, self.batch, self.data = epochs, batch, data
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -42,9 +48,7 @@ class TrainingBar(keras.callbacks.Callback):
             console=Console(stderr=True),
             disable=not shown,
         )
-        self.task = self.bar.add_task(
-            "train", total=steps * epochs, completed=done * steps, note=""
-        )
+        self.task = self.bar.add_task("train", total=steps * epochs, completed=done, note="")
         self.validation = ""
         self.began = time.monotonic()
         self.seen = 0
@@ -66,14 +70,15 @@ class TrainingBar(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Name the epoch."""
         self.bar.update(self.task, description=f"epoch {epoch + 1}/{self.epochs}")
-        self.began, self.seen = time.monotonic(), 0
+        self.began, self.seen, self.data.waited = time.monotonic(), 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Move on by one step."""
         self.seen += self.batch
-        rate = self.seen / max(time.monotonic() - self.began, 1e-9)
+        passed = max(time.monotonic() - self.began, 1e-9)
+        rate, wait = self.seen / passed, self.data.waited / passed
         loss = float((logs or {}).get("loss", float("nan")))
-        note = f"loss {loss:.4f} {self.validation} {rate:.1f} patches/s"
+        note = f"loss {loss:.4f} {self.validation} {rate:.1f} patches/s, {wait:.0%} waiting"
         self.bar.update(self.task, advance=1, note=note)
 
     def report(self, row: dict[str, float]) -> None:

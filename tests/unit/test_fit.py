@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from functools import partialmethod
+from functools import partial, partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import yaml
 from regimes import fit_arguments
 from squares import write_squares
 
+from gim_cv import checkpoint
 from gim_cv.assembly import class_weights, design_for, loss_for
-from gim_cv.checkpoint import workspace
+from gim_cv.checkpoint import StateSaver, workspace
 from gim_cv.epochs import Training
 from gim_cv.errors import ConfigError, DataError, RunError, UnknownError
 from gim_cv.fit import fit_model
@@ -165,28 +166,46 @@ class StopError(Exception):
     """What a test raises to end a run early."""
 
 
+def stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Have the next run end with an error when that epoch is over, before it counts."""
+    take = Training.take
+
+    def stopped(self: Training, row: Any, progress: Any) -> None:
+        if len(progress.rows) == epoch:
+            raise StopError
+        take(self, row, progress)
+
+    monkeypatch.setattr(Training, "take", stopped)
+
+
+def stop_at_step(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None:
+    """Have the next run save its state at each step, and end with an error after one of them."""
+    on_train_batch_end = StateSaver.on_train_batch_end
+
+    def stopped(self: StateSaver, batch: int, logs: Any = None) -> None:
+        on_train_batch_end(self, batch, logs)
+        if len(self.progress.rows) == epoch and self.progress.step == step:
+            raise StopError
+
+    monkeypatch.setattr(StateSaver, "on_train_batch_end", stopped)
+    monkeypatch.setattr(checkpoint, "STATE_SECONDS", 0.0)
+
+
 def test_resumed_run_ends_with_the_same_bytes(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"epochs": 3, "optimizer": "ranger", "schedule": "one_cycle", "swa_share": 0.6}
-    options["recipe"] = "device"  # draws that are no weights go on too
+    options |= {"recipe": "device", "batch": 4}  # draws that are no weights go on too
     fit(store, tmp_path / "whole", **options)
-    take = Training.take
-    calls: list[int] = []
-
-    def take_then_stop(self: Training, row: Any, progress: Any) -> None:
-        calls.append(1)
-        if len(calls) == 2:
-            raise StopError
-        take(self, row, progress)
-
-    monkeypatch.setattr(Training, "take", take_then_stop)
-    with pytest.raises(StopError):
-        fit(store, tmp_path / "cut", resume_dir=tmp_path / "state", **options)
-    assert not (tmp_path / "cut" / "Segmentalist").exists()
-    monkeypatch.undo()
-    fit(store, tmp_path / "cut", resume_dir=tmp_path / "state", **options)
-    assert list((tmp_path / "state").iterdir()) == []
+    state = tmp_path / "state"
+    for stop in (partial(stop_at_epoch, epoch=1), partial(stop_at_step, epoch=1, step=2)):
+        stop(monkeypatch)
+        with pytest.raises(StopError):
+            fit(store, tmp_path / "cut", resume_dir=state, **options)
+        assert not (tmp_path / "cut" / "Segmentalist").exists()
+        monkeypatch.undo()
+    fit(store, tmp_path / "cut", resume_dir=state, **options)
+    assert list(state.iterdir()) == []
     for path in _files(tmp_path / "whole"):
         other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
         assert path.read_bytes() == other.read_bytes(), path.name
@@ -272,7 +291,8 @@ def test_plateau_lowers_the_rate_and_patience_ends_the_run(
 ) -> None:
     script = [0.9, 0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.1]
 
-    def scripted(self: Training, epoch: int, bar: Any) -> dict[str, float]:
+    def scripted(self: Training, progress: Any, bar: Any) -> dict[str, float]:
+        epoch = len(progress.rows)
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         return {
             "epoch": float(epoch),
