@@ -41,7 +41,7 @@ def test_an_experiment_with_another_loss_runs_training_alone(project):
     shown = json.dumps(rows)
     assert "with-tversky" in shown
     assert '"loss": "tversky"' in shown
-    assert '"loss": "wbce_adaptive"' in shown
+    assert '"loss": "bce_dice"' in shown
     metrics = json.loads((project / "data/results/evaluate/metrics.json").read_text())
     assert 0 <= metrics["val"]["iou"] <= 1
     assert 0 <= metrics["test"]["iou"] <= 1
