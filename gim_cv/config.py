@@ -110,6 +110,9 @@ class Train(Section):
     patience: int = Field(ge=0, description="epochs without progress before the end; 0 is off")
     swa_share: float = Field(ge=0, le=1, description="last epochs that are averaged; 0 is off")
     swa_batches: int = Field(ge=1, description="batches that re-estimate batch-norm statistics")
+    sheet_epochs: int = Field(
+        ge=0, description="epochs between pictures of what it says of validation patches; 0 is off"
+    )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         description="type of the arithmetic; weights and losses stay float32"
     )

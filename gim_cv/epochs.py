@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from gim_cv.batches import Batches
 from gim_cv.checkpoint import Progress, StateSaver, save_state
@@ -15,6 +16,10 @@ from gim_cv.journal import Journal, Row
 from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
+from gim_cv.sheets import contact_sheet, write_sheet
+
+SHEETS = Path("samples") / "epochs"
+SHEET_ROWS = 6
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Training:
         while not self.finished(progress):
             row = self.one_epoch(progress, bar)
             self.take(row, progress)
+            self.draw(len(progress.rows))
             journal.write(row)
             bar.report(row)
             if self.state_dir is not None:
@@ -121,6 +127,15 @@ class Training:
         if self.regime.averages(len(progress.rows)):
             progress.average.take(self.model.get_weights())
         self.lower_rate(progress)
+
+    def draw(self, epoch: int) -> None:
+        """Write a contact sheet after every so many epochs, counted from 1."""
+        every = self.regime.sheet_epochs
+        if self.val is None or not every or epoch % every:
+            return
+        images, masks = (part[:SHEET_ROWS] for part in self.val.batch_at(0, 0))
+        sheet = contact_sheet(images, masks, np.asarray(self.model.predict_on_batch(images)))
+        write_sheet(self.folder / SHEETS / f"{epoch:04d}.png", sheet)
 
     def keep_if_best(self, row: Row, progress: Progress) -> None:
         """Save the weights of the last row if no epoch before had a lower monitored loss."""

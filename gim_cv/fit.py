@@ -38,6 +38,7 @@ def fit_model(
     metadata: Mapping[str, Any] | None = None,
     progress: bool,
     resume_dir: Path | None = None,
+    tensorboard_dir: Path | None = None,
 ) -> dict[str, Any]:
     """Write a trained run, whole or not at all; return its summary.
 
@@ -71,6 +72,8 @@ def fit_model(
         Folder for the state of an unfinished run, outside what DVC deletes before a stage: a
         killed run goes on there from its last step that was saved (at each epoch's end, and every
         few minutes), if nothing that matters has changed.
+    tensorboard_dir
+        For TensorBoard's files, outside of what DVC tracks: they hold the time. None: none.
 
     Returns
     -------
@@ -111,13 +114,17 @@ def fit_model(
             )
         feeds.save_samples(folder / "samples")
         training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
-        done = train_from_state(training, plots_dir, shown=progress)
+        done = train_from_state(
+            training, plots_dir, tensorboard_dir=tensorboard_dir, shown=progress
+        )
         summary = summarise(done, training)
         write_run(folder, {**run, **summary, **run_facts(objective, patches, feeds)})
     return {**summary, "metrics": done.rows[done.chosen], "seconds": time.monotonic() - began}
 
 
-def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Progress:
+def train_from_state(
+    training: Training, plots_dir: Path, *, tensorboard_dir: Path | None, shown: bool
+) -> Progress:
     """Return the progress at the end of a run that starts afresh or where it was interrupted."""
     progress = Progress()
     if training.state_dir is not None:
@@ -130,7 +137,8 @@ def train_from_state(training: Training, plots_dir: Path, *, shown: bool) -> Pro
         data=training.train,
         shown=shown,
     )
-    with Journal(training.folder, plots_dir, progress.rows) as journal, bar:
+    journal = Journal(training.folder, plots_dir, progress.rows, tensorboard_dir)
+    with journal, bar:
         training.run(progress, journal, bar)
         journal.finish(progress.rows[progress.chosen])
     return progress

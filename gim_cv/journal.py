@@ -12,6 +12,7 @@ from typing import Any, Self
 from dvclive.live import Live
 
 from gim_cv.errors import RunError
+from gim_cv.tensorboard import TensorBoardWriter
 
 Row = dict[str, float]
 HISTORY_FILE = "history.csv"
@@ -32,6 +33,8 @@ class Journal:
         before is replaced.
     rows
         Epochs of an interrupted run, which are written again.
+    tensorboard_dir
+        For TensorBoard's files; None: none are written.
 
     Raises
     ------
@@ -39,10 +42,13 @@ class Journal:
         dvclive cannot work in this git repository (it has no commit).
     """
 
-    def __init__(self, folder: Path, plots_dir: Path, rows: list[Row]) -> None:
+    def __init__(
+        self, folder: Path, plots_dir: Path, rows: list[Row], tensorboard_dir: Path | None
+    ) -> None:
         self.folder = folder
         self.rows: list[Row] = []
         self.live: Any = open_live(plots_dir)
+        self.board = None if tensorboard_dir is None else TensorBoardWriter(tensorboard_dir)
         for row in rows:
             self.write(row)
 
@@ -50,6 +56,8 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.board is not None:
+            self.board.close()
         repository = self.live._dvc_repo  # noqa: SLF001  (it has no other name)
         if repository is not None:
             repository.close()
@@ -63,6 +71,8 @@ class Journal:
             if name != "epoch" and math.isfinite(value):
                 self.live.log_metric(name, value)
         self.live.make_summary()
+        if self.board is not None:
+            self.board.write(row)
 
     def finish(self, chosen: Mapping[str, float]) -> None:
         """Make the selected epoch's values, not the last one's, the run's metrics."""

@@ -46,6 +46,8 @@ class Regime:
         Last share of the epochs whose weights are averaged; 0 is off.
     swa_batches
         Train batches from which the averaged model's batch-norm statistics are estimated.
+    sheet_epochs
+        Epochs between contact sheets of validation patches; 0 is none.
     precision
         One of `PRECISIONS`: the type of the arithmetic; weights and losses stay float32.
     class_weights
@@ -77,6 +79,7 @@ class Regime:
     patience: int
     swa_share: float
     swa_batches: int
+    sheet_epochs: int
     precision: str
     class_weights: str | tuple[float, ...] | None
     oversample: float | None
@@ -89,7 +92,9 @@ class Regime:
         """Raise ConfigError where a value is out of range."""
         at_least = {"epochs": 1, "batch": 1, "plateau_patience": 1, "swa_batches": 1}
         at_least["workers"] = 1
-        limits = dict.fromkeys(("weight_decay", "clipnorm", "warmup_epochs", "patience"), 0)
+        limits = dict.fromkeys(
+            ("weight_decay", "clipnorm", "warmup_epochs", "patience", "sheet_epochs"), 0
+        )
         for name, least in {**at_least, **limits}.items():
             if getattr(self, name) < least:
                 raise _wrong(name, f"at least {least}", getattr(self, name))

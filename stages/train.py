@@ -1,5 +1,8 @@
 """Fit a Segmentalist on data/combined.zarr."""
 
+import os
+from pathlib import Path
+
 from gim_cv.config import load_params, project
 from gim_cv.fit import fit_model
 from gim_cv.stage import run_stage
@@ -9,6 +12,7 @@ def main() -> None:
     """Write data/models/Segmentalist and data/results/train."""
     here = project()
     params = load_params(here.params)
+    watched = os.environ.get("GIM_CV_TENSORBOARD")
     fit_model(
         here.combined,
         here.models / "Segmentalist",
@@ -22,6 +26,7 @@ def main() -> None:
         metadata={"datasets": ",".join(params.datasets)},
         progress=True,
         resume_dir=here.tmp / "resume",
+        tensorboard_dir=Path(watched) if watched else None,
     )
 
 

@@ -26,6 +26,7 @@ TRAIN = {
     "patience": 0,
     "swa_share": 0.0,
     "swa_batches": 2,
+    "sheet_epochs": 2,
     "precision": "float32",
     "class_weights": None,
     "oversample": None,

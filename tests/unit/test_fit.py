@@ -83,6 +83,7 @@ def test_run_directory_holds_what_a_run_is(run: tuple[Path, dict[str, Any]]) -> 
         "run.yml",
         "samples/X0_train.npy",
         "samples/X0_val.npy",
+        "samples/epochs/0002.png",
         "samples/y0_train.npy",
         "samples/y0_val.npy",
     ]

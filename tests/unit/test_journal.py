@@ -23,7 +23,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("cut_short", [False, True])
 def test_packed_repository_is_let_go(repository: Path, cut_short: bool) -> None:
     # An open pack file is a ResourceWarning when it is collected, and warnings are errors here.
-    with Journal(repository, repository / "plots", []) as journal:
+    with Journal(repository, repository / "plots", [], None) as journal:
         journal.write({"epoch": 0, "loss": 0.5})
         if not cut_short:
             journal.finish(journal.rows[0])

@@ -1,0 +1,52 @@
+"""Contact sheets of a run as it learns: patches, their truth, what the model says of them now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from gim_cv.patches import IGNORE
+
+Array = NDArray[Any]
+GAP_PX = 4
+UNKNOWN = 90
+"""Grey of pixels to ignore."""
+
+
+def contact_sheet(images: Array, masks: Array, probabilities: Array) -> NDArray[np.uint8]:
+    """Return an RGB picture with a row for each patch: image, truth, prediction.
+
+    Truth and prediction are grey: black is class 0, white is the last class, or probability 1.
+
+    Parameters
+    ----------
+    images
+        (patch, h, w, band) float, about 0–1; the first three bands are shown, or the first.
+    masks
+        (patch, h, w, 1) uint8 class ids; 255 is drawn dark grey.
+    probabilities
+        (patch, h, w, n_classes), or (patch, h, w, 1) of the one class beyond the background.
+    """
+    bands = [0, 1, 2] if images.shape[-1] >= 3 else [0, 0, 0]
+    shown = np.clip(images[..., bands], 0, 1)
+    classes = probabilities.shape[-1]
+    if classes == 1:
+        truth, guess = masks[..., 0] / 1.0, probabilities[..., 0]
+    else:
+        truth, guess = masks[..., 0] / (classes - 1), probabilities.argmax(-1) / (classes - 1)
+    truth = np.where(masks[..., 0] == IGNORE, UNKNOWN / 255, truth)
+    columns = [shown, *(np.repeat(grey[..., None], 3, -1) for grey in (truth, guess))]
+    edge = ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0))
+    row = np.concatenate([np.pad(column, edge, constant_values=1.0) for column in columns], axis=2)
+    levels = np.floor(np.clip(row, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.concatenate(list(levels))
+
+
+def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
+    """Write a PNG without text or time."""
+    path.parent.mkdir(exist_ok=True, parents=True)
+    Image.fromarray(sheet).save(path, format="PNG", optimize=True)
