@@ -77,6 +77,10 @@ class Batches(keras.utils.PyDataset):
     oversample
         Positions to take instead of each once (`balanced_index`), or the share of patches that
         should hold a class beyond 0 (`class_aware_index`).
+    shard
+        Which part of how many, for several hosts that read one store: the parts together have each
+        patch of an epoch once, each reads its own stretch of the store, and their sizes differ by
+        one patch at most.
 
     Attributes
     ----------
@@ -88,7 +92,7 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     ConfigError
-        If `batch` or `workers` is less than 1, or `scale` not above 0.
+        If `batch` or `workers` is less than 1, `scale` not above 0, or there is no such `shard`.
     StoreError
         If `scale` is None and the dataset does not tell.
     """
@@ -108,6 +112,7 @@ class Batches(keras.utils.PyDataset):
         workers: int = 2,
         client: Any = None,
         oversample: Int | float | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         super().__init__(workers=1)  # Keras's own threads would ask out of order
         for name, value in (("batch", batch), ("workers", workers)):
@@ -126,7 +131,7 @@ class Batches(keras.utils.PyDataset):
             self.scale = np.float32(_scale(dataset) if scale is None else scale)
             if not self.scale > 0:
                 raise ConfigError("scale", expected="above 0", found=scale)
-        self.index = epoch_index(dataset, split, oversample)
+        self.index = _part(epoch_index(dataset, split, oversample), *shard)
         self._reader = BlockReader(dataset, arrays)
         self._pool = ThreadPoolExecutor(workers, "batch")
         self._lead = max(workers, LEAD_PATCHES // batch)
@@ -298,6 +303,13 @@ class Batches(keras.utils.PyDataset):
         batch = future.result()
         self.waited += time.monotonic() - asked
         return batch
+
+
+def _part(index: Int, number: int, count: int) -> Int:
+    if not 0 <= number < count:
+        expected, found = "a number from 0, and how many there are", f"({number}, {count})"
+        raise ConfigError("shard", expected=expected, found=found)
+    return np.array_split(index, count)[number]
 
 
 def _scale(patches: xr.Dataset) -> float:

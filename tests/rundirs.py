@@ -48,13 +48,27 @@ def dvc(folder, *arguments):
     return run(folder, sys.executable, "-m", "dvc", "-q", *arguments)
 
 
-def make_repository(root):
-    """Make two tags, each with another trained run under DVC; only the cache has the first."""
+def start_repository(root):
+    """Make a DVC repository without a commit."""
     run(root, "git", "init", "-q")
     run(root, "git", "config", "user.email", "a@b.c")
     run(root, "git", "config", "user.name", "A")
     dvc(root, "init")
     dvc(root, "config", "core.analytics", "false")
+    return root
+
+
+def add_and_tag(root, output, tag):
+    """Commit an output under DVC, as a tag."""
+    dvc(root, "add", output)
+    run(root, "git", "add", "-A")
+    run(root, "git", "commit", "-q", "-m", tag)
+    run(root, "git", "tag", tag)
+
+
+def make_repository(root):
+    """Make two tags, each with another trained run under DVC; only the cache has the first."""
+    start_repository(root)
     (root / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE))
     for tag, loss in LOSSES.items():
         model = root / "data/models/Segmentalist"
@@ -64,8 +78,5 @@ def make_repository(root):
         (model / "best.weights.h5").write_text(tag)
         (model / "samples").mkdir(exist_ok=True)
         (model / "samples/X0_val.npy").write_text(tag)
-        dvc(root, "add", "data/models/Segmentalist")
-        run(root, "git", "add", "-A")
-        run(root, "git", "commit", "-q", "-m", tag)
-        run(root, "git", "tag", tag)
+        add_and_tag(root, "data/models/Segmentalist", tag)
     return root

@@ -3,7 +3,9 @@
 import keras
 import numpy as np
 import pytest
+import xarray as xr
 from patchsets import patch_set, small_layout, watermarks
+from scipy import stats
 
 from gim_cv.augment import get_aug_datagen
 from gim_cv.batches import Batches
@@ -77,6 +79,38 @@ def test_epochs_differ_and_the_seed_repeats_them(store):
     assert np.array_equal(marks(other), first)
     assert np.array_equal(marks(other), second)
     assert not np.array_equal(marks(make(store, seed=2)), first)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_shards_have_each_patch_once_overall(store, count):
+    parts = [make(store, shard=(number, count)) for number in range(count)]
+    sizes = [len(part.index) for part in parts]
+    assert max(sizes) - min(sizes) <= 1
+    seen = [row for part in parts for row in rows(marks(part))]
+    assert sorted(seen) == rows(marks(make(store)))
+
+
+def test_pairs_are_mixed_as_by_chance(tmp_path):
+    """Chi-square of pair against batch, margins fixed; pair after pair, it fails by far."""
+    sizes = {"a": 900, "b": 600, "c": 300}
+    with small_layout(12, block=8, window=4):
+        for number, (name, size) in enumerate(sizes.items()):
+            patches = patch_set(name, size, px=2, splits=(1, 0, 0))
+            patches["image"][:] = number
+            write_store(patches, tmp_path / name, recipe={})
+        stores = [tmp_path / name for name in sizes]
+        combine_stores(stores, tmp_path / "out", seed=3, memory_mib=64)
+        mixed = make(tmp_path / "out", batch=32)
+        for _ in range(3):
+            assert 0.001 < mixing(mixed) < 0.999
+        apart = xr.concat([open_store(path) for path in stores], "patch", join="override")
+        assert mixing(make(apart.compute(), batch=32)) < 1e-9
+
+
+def mixing(batches):
+    """Probability that chance mixes the batches of an epoch less than they are mixed."""
+    pairs = [np.rint(x[:, 0, 0, 0] * 255).astype(int) for x, _ in batches]
+    return stats.chi2_contingency([np.bincount(pair, minlength=3) for pair in pairs]).pvalue
 
 
 def test_validation_keeps_the_order_of_the_store(store):
@@ -168,6 +202,9 @@ def test_an_error_in_a_thread_reaches_the_caller(store):
 
 
 def test_numbers_below_one_are_refused(store):
+    for shard in ((1, 1), (-1, 2), (0, 0)):
+        with pytest.raises(ConfigError, match="shard"):
+            make(store, shard=shard)
     for name in ("batch", "workers"):
         with pytest.raises(ConfigError, match=f"{name}; expected at least 1, found 0"):
             make(store, **{name: 0})

@@ -1,10 +1,18 @@
 from pathlib import Path
 
+import dask
+import numpy as np
 import pytest
+import xarray as xr
+from patchsets import patch_set
+from rundirs import add_and_tag, start_repository
 
+from gim_cv.config import Project
 from gim_cv.errors import MissingError, UnknownError
 from gim_cv.revisions import experiments, fetch_run, runs_at
 from gim_cv.runs import collate_run_data, find_runs
+from gim_cv.store import open_store, write_store
+from gim_cv.versions import Version
 
 
 def test_runs_of_tags_are_rows_like_those_on_disk(repository):
@@ -53,3 +61,19 @@ def test_runs_are_found_where_they_are_named(repository):
     ]
     with pytest.raises(MissingError, match="first has no run"):
         find_runs(repository / "data/none", revs=["first"])
+
+
+def test_a_store_of_another_revision_is_read_without_a_checkout(tmp_path):
+    root, name = start_repository(tmp_path), "data/combined.zarr"
+    for tag in ("small", "large"):
+        write_store(patch_set(tag, {"small": 9, "large": 20}[tag]), root / name, recipe={})
+        add_and_tag(root, name, tag)
+    here = Project(root)
+    found = open_store(Version("small", here).store(name))
+    assert dask.is_dask_collection(found)
+    xr.testing.assert_equal(found.compute(), patch_set("small", 9))
+    with xr.open_zarr(Version("small", here).store(name), consolidated=False) as plain:
+        assert np.array_equal(plain["image"], patch_set("small", 9)["image"])
+    assert open_store(root / name).sizes["patch"] == 20
+    with pytest.raises(UnknownError, match="unknown revision 'smal'"):
+        Version("smal", here)
