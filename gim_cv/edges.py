@@ -98,9 +98,18 @@ def held(ends: Int, rank: Int, window: Window) -> Int:
     x0, y0, dx, dy = x0[edge], y0[edge], (x1 - x0)[edge], (y1 - y0)[edge]
     position = x0 * dy + (row * LATTICE + half - y0) * dx
     col = np.clip((2 * position + LATTICE * dy) // (2 * LATTICE * dy), 0, window.width)
-    order = np.lexsort((col, row, rank[edge]))  # in pairs: where a row enters and leaves
-    enter, leave = order[::2], order[1::2]
-    spans = np.stack([row[enter], col[enter], col[leave], rank[edge[enter]]])
+    # One sorted number holds rank, row and column; in pairs: where a row enters and leaves.
+    low, high = window.width.bit_length(), window.height.bit_length()
+    key = np.sort((rank[edge] << (low + high)) | (row << low) | col)
+    enter, leave = key[::2], key[1::2] & ((1 << low) - 1)
+    spans = np.stack(
+        [
+            enter >> low & ((1 << high) - 1),
+            enter & ((1 << low) - 1),
+            leave,
+            enter >> (low + high),
+        ]
+    )
     return spans[:, spans[2] > spans[1]]
 
 

@@ -101,21 +101,17 @@ class Shapes:
 def _covered(spans: Array, shape: tuple[int, ...]) -> Bool:
     """Return (height, width) bool: pixels that any of the spans (4, s) covers."""
     row, start, stop, _ = spans
-    height, width = shape
-    out = np.zeros((height, width), bool)
-    long = stop - start > _LONG_PX
-    for r, left, right in spans[:3, long].T.tolist():
-        out[r, left:right] = True
-    row, start, stop = row[~long], start[~long], stop[~long]
-    if (stop - start).sum() * 8 < height * width:
-        span, col = ranges(start, stop)
-        out[row[span], col] = True
-        return out
-    first = row * (width + 1)  # a column more, for spans that end at the edge
-    layers = np.bincount(first + start, minlength=height * (width + 1))
-    layers -= np.bincount(first + stop, minlength=height * (width + 1))
-    np.add.accumulate(layers, out=layers)
-    out |= (layers > 0).reshape(height, width + 1)[:, :-1]
+    size, first = stop - start, row * shape[1] + start
+    out = np.zeros(shape, bool)
+    pixels = out.reshape(-1)
+    long = size > _LONG_PX
+    for begin, count in zip(first[long].tolist(), size[long].tolist(), strict=True):
+        pixels[begin : begin + count] = True
+    first, size = first[~long], size[~long]
+    first = first[np.argsort(-size.astype(np.int8), kind="stable")]
+    left = len(first) - np.cumsum(np.bincount(size))
+    for step, count in enumerate(left.tolist()):  # the next pixel of all spans that have one
+        pixels[first[:count] + step] = True
     return out
 
 
