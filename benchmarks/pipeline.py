@@ -154,6 +154,7 @@ def as_checkout(folder: Path) -> None:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / part, folder / part, ignore=ignore)
     _without_fetch(folder, (ROOT / "dvc.yaml").read_text())
+    cost(folder, "python3", "-m", "stages.code")
 
 
 def as_init(folder: Path) -> None:
@@ -173,8 +174,8 @@ def as_stub(folder: Path) -> None:
 def _without_fetch(folder: Path, text: str) -> None:
     """Write dvc.yaml up to combine; the scene is there, and is not to be fetched."""
     content = yaml.safe_load(text)
-    wanted = ("prepare", "manifest", "combine")
-    stages = {name: content["stages"][name] for name in wanted}
+    wanted = ("code", "prepare", "manifest", "combine")
+    stages = {name: body for name, body in content["stages"].items() if name in wanted}
     (folder / "dvc.yaml").write_text(yaml.safe_dump({"vars": content["vars"], "stages": stages}))
 
 

@@ -169,7 +169,7 @@ def causes(stages: Pair, version: Version) -> Iterator[str]:
     was, now = ({dep["path"]: dep["md5"] for dep in one.get("deps", [])} for one in stages)
     differing = [path for path in sorted(was.keys() | now.keys()) if was.get(path) != now.get(path)]
     for path in differing:
-        if path.startswith("data/"):
+        if path.startswith("data/raw/"):
             files = changed_values(*(version.files_of(str(d.get(path))) for d in (was, now)))
             names = ", ".join(str(row["name"]) for row in files)
             yield f"raw data {path}" + (f" ({names})" if names else "")
@@ -178,9 +178,9 @@ def causes(stages: Pair, version: Version) -> Iterator[str]:
         if not row["name"].startswith("code.yaml."):
             name = row["name"].removeprefix("params.yaml.").removeprefix("data/catalog.yaml.")
             yield f"{name}: {row['before']} → {row['after']}"
-    code = sum(not path.startswith("data/") for path in differing)
+    code = any(not path.startswith("data/raw/") for path in differing)
     if code or any(row["name"].startswith("code.yaml.") for row in params):
-        yield f"code ({code} files)" if code else "code"
+        yield "code"
 
 
 def compare_labels(

@@ -30,6 +30,8 @@ LISTS = (".gitignore", ".dvcignore")
 CODE = "code.yaml"
 CODE_DEP = re.compile(r"^\s+- (gim_cv/\S+\.py)$")
 STAGE = re.compile(r"^  (\w+):$")
+GROUPED = {"code": "prepare"}
+"""Stages that put the code of another into one file: a digest does that too."""
 HEAD = """\
 # code.yaml holds a digest of the code of gim_cv that each stage runs: `gim-cv upgrade` renews it
 # after another version has been installed, and marks the stages whose code has changed.
@@ -54,7 +56,7 @@ def template_root() -> Path:
 def pipeline_files() -> dict[str, str]:
     """Return path → text of the files that belong to the pipeline: dvc.yaml and the stages."""
     root = template_root()
-    stages = sorted((root / "stages").glob("*.py"))
+    stages = [p for p in sorted((root / "stages").glob("*.py")) if p.stem not in GROUPED]
     texts = {f"stages/{path.name}": _text(path) for path in stages}
     return {"dvc.yaml": without_code(_text(root / "dvc.yaml")), **texts}
 
@@ -66,9 +68,9 @@ def without_code(text: str) -> str:
     for line in body.splitlines():
         if found := STAGE.match(line):
             stage = found[1]
-        if CODE_DEP.match(line):
+        if stage in GROUPED or CODE_DEP.match(line):
             continue
-        lines.append(line)
+        lines.append(line.replace("data/code.json", f"stages/{stage}.py"))
         if line.strip() == "params:":
             indent = " " * (len(line) - len(line.lstrip()) + 2)
             lines += [f"{indent}- {CODE}:", f"{indent}    - stages.{stage}"]
@@ -81,7 +83,7 @@ def code_digests() -> dict[str, str]:
     name = ""
     for line in _text(template_root() / "dvc.yaml").splitlines():
         if stage := STAGE.match(line):
-            name = stage[1]
+            name = GROUPED.get(stage[1], stage[1])
         elif code := CODE_DEP.match(line):
             content = hashlib.sha256((PACKAGE.parent / code[1]).read_bytes()).hexdigest()
             found.setdefault(name, hashlib.sha256()).update(f"{code[1]} {content}\n".encode())

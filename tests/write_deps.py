@@ -22,13 +22,17 @@ NOT_DEPENDENCIES = {
         )
     ),
 }
+# A stage of many pairs depends on one file that another stage makes of its code.
+IN_ONE_FILE = {"code": "prepare"}
 STAGE = re.compile(r"^  (\w+):$")
 CODE = re.compile(r"^\s+- (?:stages|gim_cv)/\S+\.py$")
 
 
 def code_of(stage: str) -> list[str]:
     """The files whose edit must run the stage again."""
-    files = closure(ROOT / "stages" / f"{stage}.py")
+    if stage in IN_ONE_FILE.values():
+        return []
+    files = closure(ROOT / "stages" / f"{IN_ONE_FILE.get(stage, stage)}.py")
     names = sorted({path.relative_to(ROOT).as_posix() for path in files} - NOT_DEPENDENCIES)
     own = f"stages/{stage}.py"
     return [own, *(name for name in names if name != own)]

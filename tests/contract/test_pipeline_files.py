@@ -40,8 +40,8 @@ def test_code_deps_are_the_import_closure():
 
 def test_the_closure_follows_what_a_stage_uses():
     assert "gim_cv/losses/overlap.py" in code_of("train")
-    assert "gim_cv/raster.py" in code_of("prepare")
-    assert not [f for f in code_of("prepare") if f.startswith(("gim_cv/losses", "gim_cv/models"))]
+    assert "gim_cv/raster.py" in code_of("code")
+    assert not [f for f in code_of("code") if f.startswith(("gim_cv/losses", "gim_cv/models"))]
 
 
 def leaves(model: type[BaseModel], prefix=""):
