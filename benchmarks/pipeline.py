@@ -231,21 +231,25 @@ def changed(folder: Path, count: int, idle_cpu_s: float) -> dict[str, Any]:
     return line(f"one_changed_{count}", count, found, idle_cpu_s + alone)
 
 
-def run(count: int, wanted: set[str] | None) -> None:
-    """Print the lines of all cases with `count` pairs."""
-    names = [f"{what}_{count}" for what in ("nothing_changed", "init", "one_changed")]
-    if wanted and not wanted & set(names):
+def run(count: int, wanted: set[str]) -> None:
+    """Print the lines of the cases with `count` pairs, all where none is wanted."""
+    checkout, init, edit = (f"{k}_{count}" for k in ("nothing_changed", "init", "one_changed"))
+    cases = [case for case in (checkout, init) if case in wanted or not wanted]
+    if edit in wanted:
+        cases = list(dict.fromkeys([checkout, *cases]))
+    if not cases:
         return
     with tempfile.TemporaryDirectory(prefix="gim_cv-pipeline-") as temporary:
         base = Path(temporary) / "base"
         prepare(base, count)
         stub = made(as_stub, base, Path(temporary) / "stub")
         floor = cost(stub, "dvc", "repro", "combine").cpu_s
-        for case, kind in zip(names, (as_checkout, as_init), strict=False):
+        for case in cases:
+            kind = as_checkout if case == checkout else as_init
             folder = made(kind, base, Path(temporary) / case)
             found = cost(folder, "dvc", "repro", "combine")
             print(json.dumps(line(case, count, found, floor)), flush=True)
-            if kind is as_checkout and count == CHANGED:
+            if case == checkout and (edit in wanted or (not wanted and count == CHANGED)):
                 print(json.dumps(changed(folder, count, found.cpu_s)), flush=True)
 
 
@@ -258,7 +262,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="2 and 100 pairs: some minutes")
     args = parser.parse_args()
     for count in COUNTS if args.quick else (*COUNTS, MANY):
-        run(count, set(args.case) if args.case else None)
+        run(count, set(args.case or ()))
 
 
 if __name__ == "__main__":
