@@ -24,8 +24,8 @@ changed pair's own stage, manifest and combine, each run by itself.
 
 Every pair is the same small scene under another name. The first build is not timed: its outputs
 are made in one process and entered into dvc.lock at once, where DVC would rewrite the file after
-every stage. Each project is a temporary folder (TMPDIR); 1,000 pairs take a gigabyte and half an
-hour.
+every stage. Each project is a temporary folder (TMPDIR). An idle run grows with the square of the
+pairs, since DVC parses the whole catalog for each: 1,000 pairs take an hour or so in all.
 """
 
 from __future__ import annotations
