@@ -21,29 +21,41 @@ def contact_sheet(images: Array, masks: Array, probabilities: Array) -> NDArray[
     """Return an RGB picture with a row for each patch: image, truth, prediction.
 
     Truth and prediction are grey: black is class 0, white is the last class, or probability 1.
+    Images are stretched together, from the darkest to the brightest hundredth.
 
     Parameters
     ----------
     images
         (patch, h, w, band) float, about 0–1; the first three bands are shown, or the first.
     masks
-        (patch, h, w, 1) uint8 class ids; 255 is drawn dark grey.
+        (patch, h, w, 1) uint8 class ids; where they are 255, all is dark grey.
     probabilities
         (patch, h, w, n_classes), or (patch, h, w, 1) of the one class beyond the background.
     """
     bands = [0, 1, 2] if images.shape[-1] >= 3 else [0, 0, 0]
-    shown = np.clip(images[..., bands], 0, 1)
+    unknown = masks == IGNORE
     classes = probabilities.shape[-1]
     if classes == 1:
         truth, guess = masks[..., 0] / 1.0, probabilities[..., 0]
     else:
         truth, guess = masks[..., 0] / (classes - 1), probabilities.argmax(-1) / (classes - 1)
-    truth = np.where(masks[..., 0] == IGNORE, UNKNOWN / 255, truth)
-    columns = [shown, *(np.repeat(grey[..., None], 3, -1) for grey in (truth, guess))]
+    greys = (np.repeat(grey[..., None], 3, -1) for grey in (truth, guess))
+    columns = [
+        np.where(unknown, UNKNOWN / 255, column)
+        for column in (_stretched(images[..., bands], ~unknown[..., 0]), *greys)
+    ]
     edge = ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0))
     row = np.concatenate([np.pad(column, edge, constant_values=1.0) for column in columns], axis=2)
     levels = np.floor(np.clip(row, 0, 1) * 255 + 0.5).astype(np.uint8)
     return np.concatenate(list(levels))
+
+
+def _stretched(images: Array, known: Array) -> Array:
+    """Return images (patch, h, w, 3) whose known pixels (patch, h, w) fill 0 to 1."""
+    pixels = images[known] if known.any() else images.reshape(-1, 3)
+    low, high = np.percentile(pixels, (1, 99), axis=0)
+    stretched: Array = (images - low) / np.maximum(high - low, 1e-6)
+    return stretched
 
 
 def write_sheet(path: Path, sheet: NDArray[np.uint8]) -> None:
