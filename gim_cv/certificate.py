@@ -32,8 +32,8 @@ def certify(pairs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     -------
     dict
         ``pairs`` (names), ``checked`` (overlapping couples that had to be compared),
-        ``shared_pixels`` (0) and ``gap_m`` (least distance between ground of two splits that
-        the rule guarantees; None where pairs were split as a whole).
+        ``shared_pixels`` (0) and ``gap_m`` (least distance between ground of two splits: what the
+        rule guarantees, or between the footprints of pairs; None where all is of one split).
 
     Raises
     ------
@@ -53,9 +53,25 @@ def certify(pairs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         if not shared.is_empty:
             checked.append([names[i], names[j]])
             _compare({names[i]: grounds[i], names[j]: grounds[j]}, shared)
-    rules = [ground["rule"] for ground in grounds]
-    gap = None if None in rules else min(rule["buffer_m"] for rule in rules)
-    return {"pairs": names, "checked": checked, "shared_pixels": 0, "gap_m": gap}
+    found = {"pairs": names, "checked": checked, "shared_pixels": 0}
+    return found | {"gap_m": _gap_m(grounds, shapes)}
+
+
+def _gap_m(grounds: list[Mapping[str, Any]], shapes: Array) -> float | None:
+    """Return the least distance between ground of two splits, m, to the millimetre.
+
+    Longitudes are measured along the parallel farthest from the equator: never too much.
+    """
+    shrink = np.cos(np.radians(np.abs(shapely.get_coordinates(shapes)[:, 1]).max()))
+    flat = shapely.transform(shapes, lambda xy: xy * METRES_PER_DEGREE * [shrink, 1])
+    gaps = [ground["rule"]["buffer_m"] for ground in grounds if len(ground["splits"]) > 1]
+    for i, one in enumerate(grounds):
+        apart = shapely.distance(flat[i], flat[i + 1 :])
+        for other, metres in zip(grounds[i + 1 :], apart.tolist(), strict=True):
+            if len({*one["splits"], *other["splits"]}) > 1:
+                same = one["rule"] is not None and one["rule"] == other["rule"]
+                gaps.append(max(metres, one["rule"]["buffer_m"]) if same else metres)
+    return round(min(gaps), 3) if gaps else None
 
 
 def _compare(grounds: Mapping[str, Mapping[str, Any]], shared: Any) -> None:

@@ -28,7 +28,19 @@ def test_one_rule_needs_no_comparison():
 def test_neighbours_that_share_an_edge_share_no_ground():
     found = certify({"w": stored(WEST, forced="train"), "e": stored(EAST, forced="test")})
     assert found["checked"] == []
-    assert found["gap_m"] is None
+    assert found["gap_m"] == pytest.approx(0, abs=0.002)
+
+
+def test_the_gap_between_whole_pairs_is_that_of_their_footprints():
+    east = GRID.part(Window(0, 200, 300, 100))  # 50 px of 0.5 m further
+    pairs = {"w": stored(WEST, forced="train"), "e": stored(east, forced="test")}
+    assert certify(pairs)["gap_m"] == pytest.approx(25, rel=0.005)
+    assert certify({"w": pairs["w"]})["gap_m"] is None
+
+
+def test_a_rule_with_a_buffer_keeps_it_between_its_pairs():
+    wide = replace(RULE, buffer_m=6.0)
+    assert certify({"w": stored(WEST, rule=wide), "e": stored(EAST, rule=wide)})["gap_m"] == 6
 
 
 def test_the_same_ground_forced_into_one_split_passes():
