@@ -224,7 +224,7 @@ class Batches(keras.utils.PyDataset):
         start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
         self._read_ahead(plan, epoch, index, stop)
         found = self._augmented([self._patch(plan, epoch, step) for step in range(start, stop)])
-        image = self.patches["image"]
+        image = self.patches.variables["image"]
         x = np.empty((stop - start, *image.shape[1:]), np.float32 if self.scale else image.dtype)
         y = np.empty((*x.shape[:-1], 1), np.uint8)
         for row, (pixels, ids) in enumerate(found):
