@@ -134,7 +134,8 @@ class Training:
         if self.val is None or not every or epoch % every:
             return
         images, masks = (part[:SHEET_ROWS] for part in self.val.batch_at(0, 0))
-        sheet = contact_sheet(images, masks, np.asarray(self.model.predict_on_batch(images)))
+        guesses = self.model.predict(images, batch_size=len(images), verbose=0)
+        sheet = contact_sheet(images, masks, np.asarray(guesses))
         write_sheet(self.folder / SHEETS / f"{epoch:04d}.png", sheet)
 
     def keep_if_best(self, row: Row, progress: Progress) -> None:

@@ -125,19 +125,26 @@ class _Ogr:
     def read(self, bbox: tuple[float, ...], column: str | None) -> geopandas.GeoDataFrame:
         """Return the features that meet `bbox` (layer's CRS), in file order."""
         try:
-            frame = pyogrio.read_dataframe(
-                self._path,
-                layer=self._layer,
-                where=self._where,
-                bbox=bbox,
-                columns=[column] if column else [],
-                force_2d=True,
-                fid_as_index=True,
-            )
+            return self._frame(column, bbox).sort_index()
         except (DataSourceError, DataLayerError, ValueError) as err:
+            if "no such module: rtree" in str(err):
+                # TensorFlow, imported before GDAL, puts an SQLite without spatial indices in the
+                # place of GDAL's own: all features are read, and chosen here.
+                frame = self._frame(column, None).sort_index()
+                return frame[frame.intersects(shapely.box(*bbox))]
             what = f"features cannot be read ({err})"
             raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
-        return frame.sort_index()
+
+    def _frame(self, column: str | None, bbox: tuple[float, ...] | None) -> geopandas.GeoDataFrame:
+        return pyogrio.read_dataframe(
+            self._path,
+            layer=self._layer,
+            where=self._where,
+            bbox=bbox,
+            columns=[column] if column else [],
+            force_2d=True,
+            fid_as_index=True,
+        )
 
     def holds_any(self) -> bool:
         """Return whether the filter keeps any feature of the layer."""

@@ -1,6 +1,8 @@
 """Labels of vector files: which pixels become which class."""
 
 import pickle
+import subprocess
+import sys
 
 import geopandas
 import numpy as np
@@ -196,3 +198,25 @@ def test_nothing_near_is_background():
 def test_a_window_four_pixels_in_is_burnt_without_a_warning():
     shapes = Shapes(np.array([shapely.box(0, 0, 6, 6)]), np.array([1], np.uint8), all_touched=False)
     assert shapes.burn(Window(4, 4, 3, 3), 0).tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 0]]
+
+
+AFTER_KERAS = """
+import keras, pickle, sys
+from pathlib import Path
+from gim_cv.vectors import read_features
+known = {"layer": None, "where": None, "attribute": None, "crs": None, "crs_key": "", "reach_m": 0}
+grid = pickle.loads(Path(sys.argv[2]).read_bytes())
+print(len(read_features(Path(sys.argv[1]), grid, **known).geometries))
+"""
+
+
+def test_a_geopackage_is_read_in_a_process_that_has_keras(tmp_path, root):
+    # TensorFlow brings an SQLite without spatial indices, which takes the place of GDAL's.
+    scene = Scene()
+    path, grid = scene.write(tmp_path) / "labels.gpkg", tmp_path / "grid"
+    corner = PixelGrid(CRS(scene.crs), scene.transform, 20, 20)
+    for wanted, seen in ((2, grid_of(scene)), (1, corner)):
+        grid.write_bytes(pickle.dumps(seen))
+        command = [sys.executable, "-c", AFTER_KERAS, str(path), str(grid)]
+        done = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+        assert int(done.stdout) == wanted

@@ -42,7 +42,7 @@ def applied(flags, tmp_path):
     assert parts[3::2] == ["--set-param"] * len(given)
     path = tmp_path / "params.yaml"
     original = yaml.safe_load((ROOT / "params.yaml").read_text())
-    original["prepare"]["overlap"] = 0.0
+    original["prepare"]["overlap"] = original["train"]["swa_share"] = 0.0
     path.write_text(yaml.safe_dump(original, sort_keys=False))
     before = load_params(path).model_dump()
     apply_overrides(path, given)
