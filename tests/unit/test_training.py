@@ -7,54 +7,26 @@ import numpy as np
 import pytest
 import rasterio
 from patchsets import same
-from projects import write_scene
 from sklearn.pipeline import Pipeline
+from trainings import IMAGES, MASKS, SPLIT, dataset, prepared
 
 from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
-from gim_cv.errors import ConfigError, DataError, MissingError, RunError, StoreError, UnknownError
-from gim_cv.ground import GroundSplit
+from gim_cv.errors import ConfigError, DataError, MissingError, RunError, StoreError
 from gim_cv.pairs import stream_pair
 from gim_cv.preprocessing import (
     BinariserRGB,
     Float32er,
     SimpleInputScaler,
     balanced_oversample,
-    get_aug_datagen,
     get_binary_mask_training_pipeline,
-    get_image_training_pipeline,
-    light_aug,
 )
-from gim_cv.store import open_store, store_digest, write_store
+from gim_cv.store import store_digest, write_store
 from gim_cv.training import (
     CompositeTrainingDataset,
     TrainingDataset,
     fancy_batch_generator,
-    pair_batch_generator,
 )
-
-SPLIT = GroundSplit("blocks", 16.0, (0.6, 0.2, 0.2), seed=1, buffer_m=0.0, folds=0, fold=0)
-IMAGES = partial(get_image_training_pipeline, window_dims=(32, 32))
-MASKS = partial(get_binary_mask_training_pipeline, window_dims=(32, 32))
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scenes")
-    for name in ("a", "b"):
-        write_scene(folder, name, side=128)
-    return folder
-
-
-def dataset(scenes, name, **options):
-    defaults = {"image_pipeline_factory": IMAGES, "mask_pipeline_factory": MASKS, "split": SPLIT}
-    files = scenes / f"{name}.tif", scenes / f"{name}.geojson"
-    return TrainingDataset(*files, **(defaults | options))
-
-
-def prepared(tds):
-    tds.prepare()
-    return tds
 
 
 def test_arrays_are_lazy_and_their_splits_make_up_the_whole(scenes):
@@ -217,90 +189,6 @@ def test_adding_is_pure_and_sum_works(scenes):
         CompositeTrainingDataset([])
 
 
-def test_the_generator_is_the_one_that_all_share(scenes):
-    mine = partial(pair_batch_generator, batch_size=3)
-    twin = partial(pair_batch_generator, batch_size=3)
-    alike = dataset(scenes, "a", batch_generator_fn=mine) + dataset(
-        scenes, "b", batch_generator_fn=twin
-    )
-    assert alike.batch_generator_fn is mine
-    unlike = dataset(scenes, "a", batch_generator_fn=mine) + dataset(scenes, "b")
-    assert unlike.batch_generator_fn is None
-    unlike.prepare()
-    with pytest.raises(ConfigError, match=r"no batch generator.*Set batch_generator_fn"):
-        unlike.batch_gen_train()
-
-
-def epoch(batches):
-    parts = list(batches)
-    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
-
-
-def test_validation_is_never_augmented_and_train_is(scenes):
-    tds = prepared(dataset(scenes, "a", batch_generator_fn=partial(
-        fancy_batch_generator, batch_size=4, augger=light_aug(1.0)
-    )))  # fmt: skip
-    x, y = epoch(tds.batch_gen_val())
-    assert x.dtype == np.float32
-    assert np.array_equal(x, tds.X_val.compute() / np.float32(255))
-    assert np.array_equal(y, tds.y_val.compute())
-    assert len(epoch(tds.batch_gen_test())[0]) == len(tds.X_test)
-    x, _ = epoch(tds.batch_gen_train())
-    plain = {patch.tobytes() for patch in tds.X_train.compute() / np.float32(255)}
-    assert len(x) == len(plain)
-    assert not plain & {patch.tobytes() for patch in x}
-
-
-def test_a_client_gives_the_same_batches(scenes):
-    from dask.distributed import Client
-
-    tds = prepared(dataset(scenes, "a"))
-    options = {"batch_size": 4, "augger": light_aug(1.0), "seed": 7}
-    with Client(
-        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
-    ) as client:
-        there = epoch(fancy_batch_generator(tds.X_train, tds.y_train, client=client, **options))
-    here = epoch(fancy_batch_generator(tds.X_train, tds.y_train, **options))
-    assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
-
-
-def test_generators_keep_their_switches(scenes):
-    tds = prepared(dataset(scenes, "a"))
-    X, y = tds.X_train, tds.y_train
-    still = {"shuffle_blocks_every_epoch": False, "shuffle_within_blocks": False}
-    raw, _ = epoch(fancy_batch_generator(X, y, float32=False, **still))
-    assert raw.dtype == np.uint8
-    assert np.array_equal(raw, X.compute())
-    pair = pair_batch_generator(
-        X, y, batch_size=3, img_aug=get_aug_datagen(rescale=0.5), shuffle=False
-    )
-    quiet = pair_batch_generator(
-        X, y, img_aug=get_aug_datagen(rescale=0.5), shuffle=False, training=False
-    )
-    assert [len(x) for x, _ in pair][:-1] == [3] * (len(pair) - 1)
-    assert np.array_equal(epoch(quiet)[0], X.compute() * np.float32(0.5))
-    plain, _ = epoch(pair_batch_generator(X, y, img_aug=get_aug_datagen(None), training=False))
-    assert plain.dtype == np.uint8
-    with pytest.raises(ConfigError, match="move pixels differently"):
-        pair_batch_generator(
-            X, y, img_aug=get_aug_datagen(), mask_aug=get_aug_datagen(vertical_flip=False)
-        )
-    with pytest.raises(DataError, match="do not belong together"):
-        pair_batch_generator(X, y[:-1])
-
-
-def test_an_own_generator_of_two_arrays_will_do(scenes):
-    def own(X, y):
-        for k in range(0, len(X), 2):
-            yield X[k : k + 2].compute(), y[k : k + 2].compute()
-
-    tds = prepared(dataset(scenes, "a", batch_generator_fn=own))
-    assert np.array_equal(epoch(tds.batch_gen_train())[0], tds.X_train.compute())
-    tds.oversample_fn = balanced_oversample
-    with pytest.raises(ConfigError, match=r"expected a keyword oversample, found \(X, y\)"):
-        tds.batch_gen_train()
-
-
 def test_balanced_oversampling_by_tag(scenes):
     few = dataset(scenes, "a", tag="few", prune_fn=mostly_dark)
     both = few + dataset(scenes, "b", tag="many")
@@ -312,15 +200,6 @@ def test_balanced_oversampling_by_tag(scenes):
     counts = np.bincount(pairs[index])
     assert counts[0] == counts[1] == np.bincount(pairs).max()
     assert np.bincount(pairs).min() < counts[0]
-
-
-def test_the_scale_of_a_saved_store_is_used(scenes, tmp_path):
-    tds = dataset(scenes, "a") + dataset(scenes, "b")
-    tds.cache_directory = tmp_path / "c"
-    tds.save_prepared_arrays()
-    assert tds.batch_gen_val().scale == 255
-    tds._patches.attrs["statistics"]["scale"] = 50.0
-    assert tds.batch_gen_val().scale == 50
 
 
 def test_the_pipelines_say_how_to_cut(scenes):
@@ -400,51 +279,3 @@ def test_files_are_named_without_their_folders(scenes):
     assert tds.pair.image == ("a.tif",)
     with pytest.raises(ConfigError, match="no mask_src"):
         TrainingDataset(scenes / "a.tif")
-
-
-@pytest.fixture
-def in_project(scenes, tmp_path, monkeypatch):
-    """A project whose catalog has the scenes."""
-    (tmp_path / "data" / "raw").mkdir(parents=True)
-    (tmp_path / "data" / "raw" / "scenes").symlink_to(scenes)
-    (tmp_path / "data" / "catalog.yaml").write_text(
-        "sources: {}\n"
-        "pairs:\n"
-        "  a: {source: scenes, image: a.tif, labels: a.geojson}\n"
-        "  b: {source: scenes, image: b.tif, labels: b.geojson}\n"
-        "datasets:\n"
-        "  town: {pairs: [a, b], resolution_m: 0.5, aliases: [city]}\n"
-        "  hamlet: {pairs: [a], resolution_m: 0.5}\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def test_datasets_of_the_catalog(in_project):
-    from gim_cv.datasets import get_dataset, list_datasets
-
-    assert list_datasets() == ["hamlet", "town"]
-    town = get_dataset("city")
-    assert (town.tag, town.spatial_resolution) == ("town", 0.5)
-    assert [path.name for path in town.image_paths] == ["a.tif", "b.tif"]
-    assert [path.name for path in town.mask_paths] == ["a.geojson", "b.geojson"]
-    assert [pair.name for pair in get_dataset("b").pairs] == ["b"]
-    with pytest.raises(UnknownError, match="unknown dataset 'twon'; expected one of town"):
-        get_dataset("twon")
-
-
-def test_a_dataset_loads_its_training_data(in_project):
-    from gim_cv.datasets import get_dataset
-
-    tds = get_dataset("town").load_training_data(
-        batch_size=3,
-        split=SPLIT,
-        image_pipeline_factory=IMAGES,
-        mask_pipeline_factory=MASKS,
-        cache_directory=in_project / "c",
-    )
-    assert (tds.tags_str, len(tds.constituents)) == ("town", 2)
-    tds.save_prepared_arrays()
-    x, y = tds.batch_gen_train()[0]
-    assert (x.shape, y.shape) == ((3, 32, 32, 3), (3, 32, 32, 1))
-    assert open_store(in_project / "c").attrs["pairs"].keys() == {"a", "b"}

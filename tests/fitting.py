@@ -1,0 +1,31 @@
+"""Small trainings, and what they leave behind."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from regimes import fit_arguments
+
+from gim_cv.fit import fit_model
+
+
+def fit(store: Path, folder: Path, **train: Any) -> dict[str, Any]:
+    resume = train.pop("resume_dir", None)
+    return fit_model(
+        store,
+        folder / "Segmentalist",
+        plots_dir=folder / "plots",
+        resume_dir=resume,
+        **fit_arguments(**train),
+    )
+
+
+def history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "Segmentalist" / "history.csv").open() as handle:
+        return list(csv.DictReader(handle))
+
+
+def run_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "Segmentalist").rglob("*") if path.is_file()]
