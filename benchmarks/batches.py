@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generated import Meter, peak_rss_mib, run_step, write_pairs
+from generated import Meter, line, peak_rss_mib, run_step, write_pairs
 
 from gim_cv.augment import FancyPCA, get_aug_datagen, strong_aug
 from gim_cv.combine import combine_stores
@@ -112,12 +112,16 @@ def run_case(case: str, folder: Path) -> dict[str, Any]:
     """Return the line of one case."""
     found = run_step(__file__, "feed", folder, case)
     least = run_step(__file__, "floor", folder, case, "--patches", str(found["n"]))["cpu_s"]
-    cpu = found["cpu_s"]
-    row = {"case": case, "n": found["n"], "unit": "patches", "wall_s": round(found["wall_s"], 2)}
-    row |= {"cpu_s": round(cpu, 2), "floor_cpu_s": round(least, 2)}
-    row |= {"ratio": round(cpu / least, 2), "per_cpu_s": round(found["n"] / cpu, 1)}
-    row |= {key: round(found[key], 2) for key in ("latency_ms", "latency_p99_ratio")}
-    return row | {key: found[key] for key in ("peak_rss_mib", "imports_rss_mib")}
+    return line(
+        case,
+        found["n"],
+        "patches",
+        wall_s=found["wall_s"],
+        cpu_s=found["cpu_s"],
+        floor_cpu_s=least,
+        **{key: round(found[key], 2) for key in ("latency_ms", "latency_p99_ratio")},
+        **{key: found[key] for key in ("peak_rss_mib", "imports_rss_mib")},
+    )
 
 
 def main() -> None:

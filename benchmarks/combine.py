@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from generated import REPEATS, Meter, best_of, peak_rss_mib, run_step, write_pairs
+from generated import REPEATS, Meter, best_of, line, peak_rss_mib, run_step, write_pairs
 
 from gim_cv.combine import combine_stores
 from gim_cv.store import open_arrays, open_store, read_block, write_store
@@ -71,12 +71,16 @@ def run_case(case: str, *, quick: bool) -> dict[str, Any]:
         folder = Path(name)
         run_step(__file__, "inputs", folder, case, "--patches", str(count))
         both = best_of(1 if quick else REPEATS, __file__, ("copy", "combine"), folder, case)
-    floor, found = both[0]["cpu_s"], both[1]
-    cpu = found["cpu_s"]
-    row = {"case": case, "n": count, "unit": "patches", "wall_s": round(found["wall_s"], 2)}
-    row |= {"cpu_s": round(cpu, 2), "floor_cpu_s": round(floor, 2)}
-    row |= {"ratio": round(cpu / floor, 2), "per_cpu_s": round(count / cpu, 1)}
-    return row | {"peak_rss_mib": found["peak_rss_mib"]}
+    floor, found = both
+    return line(
+        case,
+        count,
+        "patches",
+        wall_s=found["wall_s"],
+        cpu_s=found["cpu_s"],
+        floor_cpu_s=floor["cpu_s"],
+        peak_rss_mib=found["peak_rss_mib"],
+    )
 
 
 def main() -> None:

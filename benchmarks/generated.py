@@ -94,6 +94,23 @@ def write_pairs(folder: Path, count: int) -> None:
         write_store(patches(name, mine, k), folder / f"{name}.zarr", recipe={"pair": name})
 
 
+def line(
+    case: str, n: int, unit: str, *, wall_s: float, cpu_s: float, floor_cpu_s: float, **more: Any
+) -> dict[str, Any]:
+    """Return what every benchmark says of a case, and `more`."""
+    return {
+        "case": case,
+        "n": n,
+        "unit": unit,
+        "wall_s": round(wall_s, 2),
+        "cpu_s": round(cpu_s, 2),
+        "floor_cpu_s": round(floor_cpu_s, 2),
+        "ratio": round(cpu_s / floor_cpu_s, 2),
+        "per_cpu_s": round(n / cpu_s, 3),
+        **more,
+    }
+
+
 def run_step(script: str, step: str, folder: Path, case: str, *more: str) -> dict[str, Any]:
     """Run one step of a benchmark in a process of its own; return what it printed last."""
     command = [sys.executable, script, "--step", step, "--folder", str(folder), "--case", case]

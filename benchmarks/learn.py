@@ -16,18 +16,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 import yaml
-from generated import Meter, peak_rss_mib
+from generated import Meter, line, peak_rss_mib
 from plain_unet import train as train_script
 
 from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
-from gim_cv.evaluate import choose_level, evaluate_run, measure, measure_baselines
+from gim_cv.evaluate import choose_level, evaluate_run, measure, measure_baselines, predictor
 from gim_cv.fit import fit_model
 from gim_cv.ground import GroundSplit
-from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.pairs import stream_pair
 from gim_cv.report import write_report
 from gim_cv.scores import scores
@@ -85,8 +83,7 @@ def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tu
         metadata={"datasets": "kampala,zanzibar"},
         progress=False,
     )
-    model = Segmentalist.load_from_metadata({"run_dir": out / "models" / "Segmentalist"})
-    return lambda images: np.asarray(model.predict_on_batch(images)), summary["parameters"]
+    return predictor({"run_dir": out / "models" / "Segmentalist"}), summary["parameters"]
 
 
 def epochs_for(name: str, store: Path, cpu_seconds: float) -> int:
@@ -105,23 +102,25 @@ def iou(tallies: dict[str, Tally]) -> dict[str, Any]:
     return {f"{split}_iou": scores(part.total(level))["iou"] for split, part in tallies.items()}
 
 
-def run_case(name: str, seed: int, store: Path, out: Path, epochs: int) -> dict[str, Any]:
+def run_case(
+    name: str, seed: int, store: Path, out: Path, *, epochs: int, cpu_seconds: float
+) -> dict[str, Any]:
     """Train and score one case; return its line."""
     with Meter() as meter:
         predict, parameters = fit_case(name, store, out, epochs=epochs, seed=seed)
     found = iou(measure(open_store(store), predict, batch=16, keep=None, progress=False))
-    return {
-        "case": name,
-        "n": epochs,
-        "unit": "epochs",
-        "seed": seed,
-        "wall_s": round(meter.wall, 1),
-        "cpu_s": round(meter.cpu, 1),
-        "per_cpu_s": round(epochs / meter.cpu, 3),
-        "parameters": parameters,
+    return line(
+        name,
+        epochs,
+        "epochs",
+        wall_s=meter.wall,
+        cpu_s=meter.cpu,
+        floor_cpu_s=cpu_seconds,
+        seed=seed,
+        parameters=parameters,
         **found,
-        "peak_rss_mib": peak_rss_mib(),
-    }
+        peak_rss_mib=peak_rss_mib(),
+    )
 
 
 def colour_iou(patches: xr.Dataset) -> Any:

@@ -46,6 +46,7 @@ from typing import Any, NamedTuple
 import yaml
 from dvc.repo import Repo
 from dvc.stage.serialize import to_single_stage_lockfile
+from generated import line
 from rasters import write_pair
 
 from gim_cv.catalog import load_catalog
@@ -208,15 +209,20 @@ def made(kind: Callable[[Path], None], base: Path, folder: Path) -> Path:
     return folder
 
 
-def line(case: str, count: int, found: Cost, floor_cpu_s: float) -> dict[str, Any]:
-    """Return the line of a case."""
+def pipeline_line(case: str, count: int, found: Cost, floor_cpu_s: float) -> dict[str, Any]:
+    """Return the line of a case, with the stages that ran."""
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
     ran = [text.split("'")[1] for text in found.text.splitlines() if text.startswith("Running")]
-    row = {"case": case, "n": count, "unit": "pairs", "wall_s": round(found.wall_s, 2)}
-    row |= {"cpu_s": round(found.cpu_s, 2), "floor_cpu_s": round(floor_cpu_s, 2)}
-    row |= {"ratio": round(found.cpu_s / floor_cpu_s, 2)}
-    row |= {"per_cpu_s": round(count / found.cpu_s, 1), "peak_rss_mib": peak}
-    return row | {"ran": ran}
+    return line(
+        case,
+        count,
+        "pairs",
+        wall_s=found.wall_s,
+        cpu_s=found.cpu_s,
+        floor_cpu_s=floor_cpu_s,
+        peak_rss_mib=peak,
+        ran=ran,
+    )
 
 
 def changed(folder: Path, count: int, idle_cpu_s: float) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def changed(folder: Path, count: int, idle_cpu_s: float) -> dict[str, Any]:
     found = cost(folder, "dvc", "repro", "combine")
     modules = (("prepare", name), ("manifest",), ("combine",))
     alone = sum(cost(folder, "python3", "-m", f"stages.{m[0]}", *m[1:]).cpu_s for m in modules)
-    return line(f"one_changed_{count}", count, found, idle_cpu_s + alone)
+    return pipeline_line(f"one_changed_{count}", count, found, idle_cpu_s + alone)
 
 
 def run(count: int, wanted: set[str]) -> None:
@@ -248,7 +254,7 @@ def run(count: int, wanted: set[str]) -> None:
             kind = as_checkout if case == checkout else as_init
             folder = made(kind, base, Path(temporary) / case)
             found = cost(folder, "dvc", "repro", "combine")
-            print(json.dumps(line(case, count, found, floor)), flush=True)
+            print(json.dumps(pipeline_line(case, count, found, floor)), flush=True)
             if case == checkout and (edit in wanted or (not wanted and count == CHANGED)):
                 print(json.dumps(changed(folder, count, found.cpu_s)), flush=True)
 

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import rasterio
 import xarray as xr
-from generated import REPEATS, Meter, best_of, peak_rss_mib, run_step
+from generated import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
 from rasters import METRES, write_pair
 
 from gim_cv.catalog import Pair
@@ -136,11 +136,16 @@ def run_case(name: str, *, quick: bool) -> dict[str, Any]:
         found, least = best_of(
             1 if quick else REPEATS, __file__, ("prepare", "floor"), folder, name
         )
-    cpu, least = found["cpu_s"], least["cpu_s"]
-    row = {"case": name, "n": found["n"], "unit": "patches", "wall_s": round(found["wall_s"], 2)}
-    row |= {"cpu_s": round(cpu, 2), "floor_cpu_s": round(least, 2), "ratio": round(cpu / least, 2)}
-    row |= {"per_cpu_s": round(found["n"] / cpu, 1), "peak_rss_mib": found["peak_rss_mib"]}
-    return row | {"bytes": found["bytes"]}
+    return line(
+        name,
+        found["n"],
+        "patches",
+        wall_s=found["wall_s"],
+        cpu_s=found["cpu_s"],
+        floor_cpu_s=least["cpu_s"],
+        peak_rss_mib=found["peak_rss_mib"],
+        bytes=found["bytes"],
+    )
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generated import Meter, peak_rss_mib, run_step, write_pairs
+from generated import Meter, line, peak_rss_mib, run_step, write_pairs
 
 DESIGNS = {
     "small": {
@@ -122,28 +122,26 @@ def measure(folder: Path, case: str, size: int, model: str, steps: int) -> dict[
     }
 
 
-def line(case: str, found: dict[str, Any], least: dict[str, Any]) -> dict[str, Any]:
+def case_line(case: str, found: dict[str, Any], least: dict[str, Any]) -> dict[str, Any]:
     """Return a case's line from its costs and those of the resident batch."""
     each = {
         name: cost["wall_s"] / cost["steps"] for name, cost in (("own", found), ("least", least))
     }
     floor = least["cpu_s"] * found["n"] / least["n"]
     first = found["first_epoch_s"] - found["wall_s"] + each["own"]
-    return {
-        "case": case,
-        "n": found["n"],
-        "unit": "patches",
-        "wall_s": round(found["wall_s"], 2),
-        "cpu_s": round(found["cpu_s"], 2),
-        "floor_cpu_s": round(floor, 2),
-        "ratio": round(found["cpu_s"] / floor, 2),
-        "per_cpu_s": round(found["n"] / found["cpu_s"], 2),
-        "ms_per_step": round(1000 * each["own"], 1),
-        "device_wait_pct": round(max(0.0, 100 * (1 - each["least"] / each["own"])), 1),
-        "first_step_s": round(first, 1),
-        "peak_rss_mib": found["peak_rss_mib"],
-        "parameters": found["parameters"],
-    }
+    return line(
+        case,
+        found["n"],
+        "patches",
+        wall_s=found["wall_s"],
+        cpu_s=found["cpu_s"],
+        floor_cpu_s=floor,
+        ms_per_step=round(1000 * each["own"], 1),
+        device_wait_pct=round(max(0.0, 100 * (1 - each["least"] / each["own"])), 1),
+        first_step_s=round(first, 1),
+        peak_rss_mib=found["peak_rss_mib"],
+        parameters=found["parameters"],
+    )
 
 
 def main() -> None:
@@ -170,7 +168,8 @@ def main() -> None:
             same = case == "resident"
             found = least if same else run_step(__file__, "fit", folder, case, *more)
             shown = {"backend": "torch" if case == "torch" else args.backend, "batch": args.batch}
-            print(json.dumps(line(case, found, least) | shown | {"model": args.model}), flush=True)
+            shown["model"] = args.model
+            print(json.dumps(case_line(case, found, least) | shown), flush=True)
 
 
 def _write_store(folder: Path, count: int) -> dict[str, Any]:

@@ -13,19 +13,17 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from gim_cv.config import Project
 from gim_cv.errors import DataError, MissingError
-from gim_cv.evaluate import measure
+from gim_cv.evaluate import measure, predictor
 from gim_cv.intervals import Interval, interval, paired_difference
-from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.page import read_scores
 from gim_cv.revisions import fetch_run, runs_at
-from gim_cv.rundir import Row, find_evaluation, read_run
+from gim_cv.rundir import WORKSPACE, Row, find_evaluation, read_run
 from gim_cv.scores import Counts, scores
 from gim_cv.store import open_store
-from gim_cv.versions import WORKSPACE, Version
+from gim_cv.versions import Version
 
 MODEL = "Segmentalist"
 Blocks = dict[tuple[int, ...], Counts]
@@ -120,14 +118,9 @@ def _check_alike(stores: list[xr.Dataset]) -> None:
 
 def _blocks(row: Row, patches: xr.Dataset, *, batch: int, progress: bool) -> Blocks:
     """Return a run's counts by block of test ground; two pairs over one block add up."""
-    model = Segmentalist.load_from_metadata(row)
-
-    def predict(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(images))
-
     found = measure(
         patches,
-        predict,
+        predictor(row),
         batch=batch,
         keep=None,
         progress=progress,

@@ -16,7 +16,7 @@ from gim_cv.errors import MissingError
 from gim_cv.labelmaps import Counts, Flips, LabelMap, count_changes, worst
 from gim_cv.patches import SPLITS
 from gim_cv.store import open_group
-from gim_cv.versions import Version
+from gim_cv.versions import METRICS, Version
 
 GRID = ("crs", "transform", "height", "width")
 Row = dict[str, Any]
@@ -291,9 +291,6 @@ def compare_statistics(before: Row | None, after: Row | None) -> Row | None:
 def _shares(found: Row) -> dict[str, float]:
     total = sum(found["class_pixels"])
     return {n: px / total for n, px in zip(found["classes"], found["class_pixels"], strict=True)}
-
-
-METRICS = "data/results/evaluate/metrics.json"
 
 
 def changed_metrics(before: Version, after: Version) -> list[Row]:

@@ -8,13 +8,13 @@ table in the form that DVC plots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -68,11 +68,7 @@ def evaluate_run(
         The content of ``metrics.json``.
     """
     patches = open_store(store)
-    model = Segmentalist.load_from_metadata(read_run(run_dir))
-
-    def predict(images: Image) -> NDArray[np.float32]:
-        return np.asarray(model.predict_on_batch(images))
-
+    predict = predictor(read_run(run_dir))
     clear_results(out_dir)
     kept = out_dir / "predictions.zarr"
     tallies = measure(patches, predict, batch=batch, keep=kept, progress=progress)
@@ -85,6 +81,12 @@ def evaluate_run(
     return write_results(
         patches, tallies, level, baselines, objects, run_sha256=run_digest(run_dir), out_dir=out_dir
     )
+
+
+def predictor(row: Mapping[str, Any]) -> Predict:
+    """Return what predicts with the best weights of a run: anything with a key ``run_dir``."""
+    model = Segmentalist.load_from_metadata(row)
+    return lambda images: np.asarray(model.predict_on_batch(images))
 
 
 def choose_level(val: Tally, threshold: float | None) -> int:

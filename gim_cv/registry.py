@@ -10,7 +10,7 @@ from gto.registry import GitRegistry
 
 from gim_cv.errors import RunError
 from gim_cv.revisions import commit_of, root_of, runs_at
-from gim_cv.rundir import run_digest
+from gim_cv.rundir import WORKSPACE, run_digest
 
 ARTIFACT = "segmentalist"
 """The model's name in the ``artifacts`` of dvc.yaml."""
@@ -37,7 +37,7 @@ def register(row: Any, models_dir: Path, *, message: str) -> str:
     """
     root = root_of(models_dir.resolve())
     rev = str(row["rev"])
-    if rev == "workspace":
+    if rev == WORKSPACE:
         rev = "HEAD"
         _check_committed(Path(row["run_dir"]), models_dir)
     commit = commit_of(root, rev)

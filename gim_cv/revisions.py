@@ -12,7 +12,15 @@ from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 
 from gim_cv.errors import MissingError, UnknownError
-from gim_cv.rundir import EVALUATION, HISTORY_FILE, RUN_FILE, Row, find_evaluation, read_run
+from gim_cv.rundir import (
+    EVALUATION,
+    HISTORY_FILE,
+    RUN_FILE,
+    WORKSPACE,
+    Row,
+    find_evaluation,
+    read_run,
+)
 
 SMALL_FILES = ("metrics.json", "scores.json", "counts.parquet")
 
@@ -39,12 +47,6 @@ def commit_of(root: Path, rev: str) -> str:
             raise UnknownError(
                 f"unknown revision {rev!r}", remedy="See dvc exp list, git branch and git tag"
             ) from err
-
-
-def texts_at(root: Path, rev: str, paths: Iterable[str]) -> dict[str, str]:
-    """Return the text of those of `paths` that a revision has, by path."""
-    fs = DVCFileSystem(str(root), rev=commit_of(root, rev))
-    return {path: str(fs.read_text(path)) for path in paths if fs.exists(path)}
 
 
 def runs_at(rev: str, models_dir: Path, model_name: str) -> list[Row]:
@@ -85,7 +87,7 @@ def fetch_run(row: Any) -> Path:
     Nothing is copied for a run of the workspace. Call this before ``load_from_metadata(row)``.
     """
     run_dir = Path(row["run_dir"])
-    if row["rev"] != "workspace":
+    if row["rev"] != WORKSPACE:
         source = _source_of(row)
         source.copy_whole(f"{source.models}/{run_dir.name}")
     return run_dir
@@ -96,7 +98,7 @@ def fetch_predictions(row: Any, store: Path) -> bool:
 
     It is not where the run was scored on another combined store than the workspace's `store`.
     """
-    if row["rev"] == "workspace":
+    if row["rev"] == WORKSPACE:
         return (Path(row["evaluate_dir"]) / "predictions.zarr").is_dir()
     source = _source_of(row)
     if not source.has_output_of_workspace(store):

@@ -24,6 +24,9 @@ EVALUATION = Path("results") / "evaluate"
 SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
 LOSSES = {"lowest_loss": "loss", "lowest_val_loss": "val_loss"}
 
+WORKSPACE = "workspace"
+"""What stands for a revision where the files on disk are meant."""
+
 Row = dict[str, Any]
 
 

@@ -9,12 +9,10 @@ from typing import Any
 import pandas as pd
 
 from gim_cv.errors import ConfigError, MissingError
-from gim_cv.rundir import LOSSES, RUN_FILE, Row, find_evaluation, read_run
+from gim_cv.rundir import LOSSES, RUN_FILE, WORKSPACE, Row, find_evaluation, read_run
 from gim_cv.selection import Choice, select
 
 __all__ = ["Choice", "collate_run_data", "find_runs", "flat", "read_run", "select"]
-
-WORKSPACE = "workspace"
 
 
 def collate_run_data(

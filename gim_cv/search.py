@@ -6,7 +6,6 @@ The experiments are the study's only memory: a search that goes on finds those n
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import re
 import subprocess
@@ -18,7 +17,6 @@ from typing import Protocol
 
 import numpy as np
 import optuna
-import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -26,10 +24,11 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from gim_cv.config import override
+from gim_cv.config import Project, override
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.results import HEADLINE
-from gim_cv.revisions import experiments, texts_at
+from gim_cv.revisions import experiments
+from gim_cv.versions import METRICS, Version
 
 Value = str | int | float | bool | None
 Space = Mapping[str, BaseDistribution]
@@ -178,9 +177,6 @@ class Experiments:
     jobs: int
     _read: dict[str, Trial | None] = field(default_factory=dict)
 
-    PARAMS = "params.yaml"
-    METRICS = "data/results/evaluate/metrics.json"
-
     def __post_init__(self) -> None:
         """Refuse a metric that evaluation does not write."""
         if self.metric not in HEADLINE:
@@ -206,11 +202,11 @@ class Experiments:
         self._dvc("exp", "run", "--run-all", "--jobs", str(self.jobs))
 
     def _trial(self, name: str) -> Trial | None:
-        texts = texts_at(self.root, name, (self.PARAMS, self.METRICS))
-        score = json.loads(texts.get(self.METRICS, "{}")).get("val", {}).get(self.metric)
+        version = Version(name, Project(self.root))
+        score = version.data(METRICS).get("val", {}).get(self.metric)
         if score is None:
             return None
-        params = yaml.safe_load(texts[self.PARAMS])
+        params = version.data("params.yaml")
         return Trial(name, {key: _at(params, key) for key in self.keys}, float(score))
 
     def _dvc(self, *arguments: str) -> None:

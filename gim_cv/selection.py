@@ -14,6 +14,7 @@ import pandas as pd
 
 from gim_cv.errors import ConfigError, DataError, MissingError
 from gim_cv.intervals import MIN_BLOCKS, Blocks, Interval, behind_best, interval, read_counts
+from gim_cv.rundir import WORKSPACE
 from gim_cv.scores import MEASURES, scores
 
 COST = "parameters"
@@ -94,7 +95,7 @@ def labels(frame: pd.DataFrame) -> list[str]:
     ``Segmentalist_bce`` remain ``dice`` and ``bce``.
     """
     names = [
-        Path(str(run_dir)).name if rev == "workspace" else str(rev)
+        Path(str(run_dir)).name if rev == WORKSPACE else str(rev)
         for rev, run_dir in zip(frame["rev"], frame["run_dir"], strict=True)
     ]
     words = [name.split("_") for name in names]

@@ -19,9 +19,11 @@ from dvc.repo import Repo
 from gim_cv.config import Project
 from gim_cv.errors import MissingError
 from gim_cv.revisions import commit_of, root_of
+from gim_cv.rundir import WORKSPACE
 from gim_cv.store import Source
 
-WORKSPACE = "workspace"
+METRICS = "data/results/evaluate/metrics.json"
+"""Where the pipeline writes what a run scores."""
 
 
 class Version:

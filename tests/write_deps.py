@@ -19,6 +19,7 @@ NOT_DEPENDENCIES = {
             "shift",
             "stage",
             "template",
+            "tensorboard",
         )
     ),
 }

@@ -10,6 +10,7 @@ from rundirs import run
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.search import Experiments, Trial, parse_space, propose, search
+from gim_cv.versions import METRICS
 
 SPACE = ("train.learning_rate=log:1e-4..1e-1", "loss=tversky,dice,bce")
 
@@ -130,7 +131,7 @@ def studied(repository, tmp_path):
         ("t-1", 1, 1),
     ):
         (root / "params.yaml").write_text(yaml.safe_dump({"train": {"learning_rate": rate}}))
-        metrics = root / Experiments.METRICS
+        metrics = root / METRICS
         metrics.parent.mkdir(parents=True, exist_ok=True)
         metrics.write_text(json.dumps({"val": {"iou": iou}}))
         run(root, "git", "add", "-A")
