@@ -133,7 +133,7 @@ from gim_cv.fit import fit_model
 store, folder = map(Path, sys.argv[1:])
 options = fit_arguments(epochs=8, batch=4, devices=0, recipe="none", loss="bce", swa_share=0.1,
                         schedule="cosine", learning_rate=0.02)
-found = fit_model(squares, folder / "Segmentalist", plots_dir=folder / "plots", **options)
+found = fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", **options)
 first = float((folder / "Segmentalist" / "history.csv").read_text().split("\\n")[1].split(",")[1])
 assert found["lowest_loss"] < 0.7 * first, (found, first)
 """

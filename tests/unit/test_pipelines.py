@@ -4,7 +4,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from arrays import RNG, image_of, mask_of, refuse
+from arrays import image_of, mask_of, refuse
 from sklearn.pipeline import Pipeline
 
 from gim_cv.errors import ConfigError
@@ -67,7 +67,8 @@ def test_pipelines_give_the_pixels_that_a_patch_grid_cuts(size, overlap, lazy):
 
 @pytest.mark.parametrize("factor", [0.5, 0.8, 1.6])
 def test_image_and_mask_stay_together_through_resampling(factor):
-    mask = np.kron(RNG.integers(0, 2, (12, 10)), np.ones((5, 5))).astype(np.uint8)
+    squares = np.random.default_rng(11).integers(0, 2, (12, 10))
+    mask = np.kron(squares, np.ones((5, 5))).astype(np.uint8)
     image = np.repeat(200 * mask[..., None], 3, axis=2)
     options = {"window_dims": (16, 16), "resample_factor": factor, "overlap_tiles": True}
     X = get_image_training_pipeline(**options).fit_transform(da.from_array(image, chunks=17))

@@ -79,7 +79,7 @@ from pathlib import Path
 from regimes import fit_arguments
 from gim_cv.fit import fit_model
 store, folder, state = map(Path, sys.argv[1:])
-fit_model(squares, folder / "Segmentalist", plots_dir=folder / "plots", resume_dir=state,
+fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", resume_dir=state,
           **fit_arguments(epochs=12, optimizer="adamw", schedule="cosine", swa_share=0.25))
 """
 
