@@ -107,6 +107,9 @@ class Pair(Entry):
     buffer_m: float = Field(0.0, description="grows (or, below 0, shrinks) each polygon, m")
     aoi: str | None = Field(None, description="vector file: the area that is fully labelled")
     split: SPLIT_NAME | None = Field(None, description="forces the whole pair into one split")
+    split_areas: str | None = Field(
+        None, description="vector file whose column `split` says which ground trains, vals or tests"
+    )
 
     @field_validator("bounds")
     @classmethod
@@ -114,6 +117,12 @@ class Pair(Entry):
         if bounds is not None and (bounds[0] >= bounds[2] or bounds[1] >= bounds[3]):
             raise ValueError("expected left < right and bottom < top")
         return bounds
+
+    @model_validator(mode="after")
+    def _is_split_once(self) -> Self:
+        if self.split is not None and self.split_areas is not None:
+            raise ValueError("give split or split_areas, not both")
+        return self
 
     @model_validator(mode="after")
     def _classes_are_named(self) -> Self:
@@ -135,6 +144,10 @@ class Pair(Entry):
     def aoi_path(self, raw_dir: Path) -> Path | None:
         """Return the file that bounds the labelled area under `raw_dir`, if there is one."""
         return None if self.aoi is None else raw_dir / self.source / self.aoi
+
+    def split_areas_path(self, raw_dir: Path) -> Path | None:
+        """Return the file that says which ground is in which split under `raw_dir`, if any."""
+        return None if self.split_areas is None else raw_dir / self.source / self.split_areas
 
 
 class DatasetSpec(Entry):

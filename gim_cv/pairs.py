@@ -23,6 +23,7 @@ from gim_cv.scene import Harvest, Scene
 from gim_cv.scheduling import ordered_map
 from gim_cv.schema import SCHEMA
 from gim_cv.territory import survey
+from gim_cv.zones import read_zones
 
 da: Any = dask.array  # its functions have no types
 PIECE_BYTES = 8 * 2**20
@@ -109,11 +110,13 @@ def open_scene(pair: Pair, raw_dir: Path, **options: Unpack[PatchOptions]) -> Sc
         labels_crs=pair.labels_crs,
     )
     grid, resampler = image.grid, image.resampler
+    areas = pair.split_areas_path(raw_dir)
     territory = survey(
         grid,
         options["split"],
         pair=pair.name,
         forced=pair.split,
+        zones=None if areas is None else read_zones(areas, grid, crs=pair.labels_crs),
         reach_px=0.0 if resampler is None else resampler.reach_px,
     )
     return Scene(

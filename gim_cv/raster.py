@@ -107,30 +107,29 @@ class ImageSource:
             try:
                 dataset = self._handles(path)
                 dataset.read(indexes, window=place, out=planes[done : done + len(indexes)])
-                valid &= self._file_mask(dataset, place)
+                self._drop_by_file(valid, dataset, place)
             except RasterioError as err:
                 raise unreadable(err, inside, path) from err
             done += len(indexes)
-        valid &= self._pixel_mask(image)
+        self._drop_by_value(valid, image)
         if not valid.all():
             blank(image, ~valid)
         return _placed(image, valid, inside, window)
 
-    def _file_mask(self, dataset: Any, place: Any) -> Any:
+    def _drop_by_file(self, valid: Bool, dataset: Any, place: Any) -> None:
+        """Clear `valid` where a file's own mask or alpha band is 0."""
         if self.mask == "internal":
-            return np.asarray(dataset.read_masks(1, window=place) != 0)
+            valid &= dataset.read_masks(1, window=place) != 0
         if self.mask == "alpha":
             alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
-            return np.asarray(dataset.read(alpha, window=place) != 0)
-        return True
+            valid &= dataset.read(alpha, window=place) != 0
 
-    def _pixel_mask(self, image: Array) -> Any:
-        good: Any = True
+    def _drop_by_value(self, valid: Bool, image: Array) -> None:
+        """Clear `valid` where a pixel is NaN in any band, or nodata in all."""
         if image.dtype.kind == "f":
-            good = ~np.isnan(image).any(axis=-1)
+            valid &= ~np.isnan(image).any(axis=-1)
         if self.nodata is not None and _fits(self.nodata, image.dtype):
-            good = good & (image != image.dtype.type(self.nodata)).any(axis=-1)
-        return good
+            valid &= (image != image.dtype.type(self.nodata)).any(axis=-1)
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:

@@ -37,47 +37,47 @@ class Cost:
 def group_tasks(table: Int, patches: PatchGrid, cost: Cost) -> list[Int]:
     """Return the rows of `table` in groups of neighbouring patches, to be read at once.
 
-    Of all groups of whole rows and columns of patches that `TASK_BYTES` allows, those are taken
-    for which the file's blocks are decoded least often; among equals, the largest.
+    The raster is divided into rectangles, and patches that begin in one are a group. Of all sizes
+    of rectangles that `TASK_BYTES` allows, that is taken for which the file's blocks are decoded
+    least often; among equals, the largest.
 
     Parameters
     ----------
     table
         (n, 3) row0, col0 (px) and split code, sorted.
     patches
-        The grid of patches.
+        Size of the patches, and the distance between neighbours.
     cost
         What reading costs.
     """
     if len(table) == 0:
         return []
-    down, across = _best_group(patches, cost)
-    row_group = np.searchsorted(patches.rows, table[:, 0]) // down
-    col_group = np.searchsorted(patches.cols, table[:, 1]) // across
-    group = row_group * (len(patches.cols) // across + 1) + col_group
+    down, across = _best_rectangle(table, patches, cost)
+    row_group, col_group = table[:, 0] // down, table[:, 1] // across
+    group = row_group * (int(col_group.max()) + 1) + col_group
     order = np.argsort(group, kind="stable")
     return np.split(table[order], np.flatnonzero(np.diff(group[order])) + 1)
 
 
-def _best_group(patches: PatchGrid, cost: Cost) -> tuple[int, int]:
-    """Return how many rows and columns of patches make a task."""
-    px = patches.patch_px
-    tall, rows_decoded = _axis(patches.rows, px, cost.block[0], cost.factors[0])
-    wide, cols_decoded = _axis(patches.cols, px, cost.block[1], cost.factors[1])
+def _best_rectangle(table: Int, patches: PatchGrid, cost: Cost) -> tuple[int, int]:
+    """Return height and width of the rectangles, px: multiples of the patches' step."""
+    tall, rows_decoded = _axis(np.unique(table[:, 0]), patches, cost.block[0], cost.factors[0])
+    wide, cols_decoded = _axis(np.unique(table[:, 1]), patches, cost.block[1], cost.factors[1])
     fits = tall[:, None] * wide[None, :] * cost.pixel_bytes <= TASK_BYTES
     fits[0, 0] = True
     decoded = np.where(fits, rows_decoded[:, None] * cols_decoded[None, :], np.inf)
     area = tall[:, None] * wide[None, :]
     down, across = np.unravel_index(np.lexsort((-area.ravel(), decoded.ravel()))[0], area.shape)
-    return int(down) + 1, int(across) + 1
+    return (int(down) + 1) * patches.step, (int(across) + 1) * patches.step
 
 
-def _axis(starts: Int, px: int, block: int, factor: float) -> tuple[Any, Any]:
-    """Return, for groups of 1, 2, … starts, the longest group in px and the blocks decoded."""
+def _axis(starts: Int, patches: PatchGrid, block: int, factor: float) -> tuple[Any, Any]:
+    """Return, for rectangles of 1, 2, … steps, the longest group in px and the blocks decoded."""
     longest, decoded = [], []
-    for size in range(1, len(starts) + 1):
-        first, last = starts[::size], np.append(starts[size - 1 :: size], starts[-1])
-        last = last[: len(first)] + px
+    for size in range(1, int(starts[-1]) // patches.step + 2):
+        opens = np.flatnonzero(np.diff(starts // (size * patches.step), prepend=-1))
+        first, last = starts[opens], starts[np.append(opens[1:], len(starts)) - 1]
+        last = last + patches.patch_px
         longest.append((last - first).max())
         begin, end = np.floor(first * factor / block), np.ceil(last * factor / block)
         decoded.append((end - begin).sum())

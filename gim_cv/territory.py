@@ -14,6 +14,7 @@ from gim_cv.errors import ConfigError, DataError
 from gim_cv.grid import PixelGrid
 from gim_cv.ground import METRES_PER_DEGREE, GroundSplit, cell_width, cells_of, split_names
 from gim_cv.patches import SPLITS, PatchGrid, Window
+from gim_cv.regions import cover, visible
 from gim_cv.shapes import Shapes, grown, on_lattice
 
 Array = NDArray[Any]
@@ -33,14 +34,15 @@ class Territory:
     grid
         The raster's (aligned) grid.
     rule
-        The rule in force; None where the whole raster was put into one split.
+        The rule in force; None where a person said what belongs where.
     codes
         Splits that own ground here, ascending.
     cells
-        Split code → its cells, in pixel coordinates; empty where one split owns all.
+        Split code → its cells (or drawn areas), in pixel coordinates; empty where one split owns
+        all.
     forbidden
-        Split code → the cells that it must not touch, those of other splits, grown; also cells
-        just outside the raster. Empty where one split owns all.
+        Split code → the shapes that it must not touch: cells (or areas) of other splits, grown,
+        also just outside the raster; and all but its own areas. Empty where one split owns all.
     """
 
     grid: PixelGrid
@@ -52,26 +54,19 @@ class Territory:
     def patches(self, grid: PatchGrid) -> Int:
         """Return (n, 3) row0, col0 (px) and split code of the patches to cut, sorted.
 
-        A patch that meets the ground of several splits is there once for each.
+        Where there are several splits, patches begin at the edge of each one's ground.
         """
-        origins = grid.origins
         if not self.cells:
-            whole = np.full((len(origins), 1), self.codes[0])
-            return np.concatenate([origins, whole], axis=1)
-        rows, cols = origins.T
-        boxes = shapely.box(
-            cols,
-            rows,
-            np.minimum(cols + grid.patch_px, grid.width),
-            np.minimum(rows + grid.patch_px, grid.height),
-        )
-        parts = []
-        for code in self.codes:
-            met, _ = shapely.STRtree(self.cells[code]).query(boxes, predicate="intersects")
-            chosen = origins[np.unique(met)]
-            parts.append(np.concatenate([chosen, np.full((len(chosen), 1), code)], axis=1))
-        table = np.concatenate(parts)
+            found = {self.codes[0]: grid.origins}
+        else:
+            found = {code: cover(self._regions(code), grid) for code in self.codes}
+        parts = [np.insert(origins, 2, code, axis=1) for code, origins in found.items()]
+        table = np.concatenate([np.zeros((0, 3), np.int64), *parts])
         return np.asarray(table[np.lexsort(table.T[::-1])])
+
+    def _regions(self, code: int) -> Array:
+        hidden = self.forbidden[code].geometries
+        return visible(self.cells[code], hidden, self.grid.height, self.grid.width)
 
     def foreign(self, window: Window, code: int) -> Bool | None:
         """Return the pixels of `window` that split `code` must not see, or None if it may see all.
@@ -88,17 +83,42 @@ class Territory:
             "splits": split_names(np.array(self.codes, np.int8)),
             "cells": {SPLITS[code]: len(cells) for code, cells in self.cells.items()},
             "footprint": footprint(self.grid).wkt,
+            "areas": {} if self.rule or not self.cells else self._areas(),
         }
+
+    def _areas(self) -> dict[str, str]:
+        """Return split → the ground that it sees, as WKT in degrees."""
+        seen = {code: shapely.multipolygons(self._regions(code)) for code in self.codes}
+        return {SPLITS[code]: in_degrees(ground, self.grid).wkt for code, ground in seen.items()}
 
 
 def footprint(grid: PixelGrid) -> shapely.Polygon:
     """Return the outline of a grid as a polygon of longitude and latitude, 9 decimals."""
-    lon, lat = grid.lonlat(*grid.outline())
-    return shapely.Polygon(np.round(np.stack([lon, lat], axis=1), 9))
+    return in_degrees(shapely.box(0, 0, grid.width, grid.height), grid)
+
+
+def in_degrees(shape: Any, grid: PixelGrid) -> Any:
+    """Return a shape in pixel coordinates of a grid in longitude and latitude, 9 decimals.
+
+    Points are added along its edges, which are straight on the grid only.
+    """
+
+    def move(xy: Array) -> Array:
+        lon, lat = grid.lonlat(xy[:, 1], xy[:, 0])
+        return np.round(np.stack([lon, lat], axis=1), 9)
+
+    dense = shapely.segmentize(shape, max(grid.height, grid.width) / 8)
+    return shapely.transform(dense, move)
 
 
 def survey(
-    grid: PixelGrid, split: GroundSplit, *, pair: str, forced: str | None, reach_px: float
+    grid: PixelGrid,
+    split: GroundSplit,
+    *,
+    pair: str,
+    forced: str | None,
+    zones: Mapping[int, Array] | None = None,
+    reach_px: float,
 ) -> Territory:
     """Return which parts of a raster belong to which split.
 
@@ -112,6 +132,9 @@ def survey(
         Name of the pair, which decides in mode "pairs".
     forced
         Split that the whole pair belongs to, whatever the rule says; None: the rule decides.
+    zones
+        Areas of each split (see `zones.read_zones`), whatever the rule says; of the rule, only
+        `buffer_m` holds. None: the rule decides.
     reach_px
         How far beyond its own edge a pixel shows its neighbours' ground, px.
 
@@ -124,6 +147,8 @@ def survey(
     """
     if forced is not None:
         return Territory(grid, None, (SPLITS.index(forced),), {}, {})
+    if zones is not None:
+        return _drawn(grid, zones, split.buffer_m, reach_px)
     if split.mode == "pairs":
         return Territory(grid, None, (split.of_pair(pair),), {}, {})
     rows, cols = _cells_near(grid, split.block_m)
@@ -138,6 +163,28 @@ def survey(
     cells = {code: polygons[inside & (codes == code)] for code in present}
     forbidden = {code: _touching(wide[near & (codes != code)]) for code in present}
     return Territory(grid, split, present, cells, forbidden)
+
+
+def _drawn(
+    grid: PixelGrid, zones: Mapping[int, Array], buffer_m: float, reach_px: float
+) -> Territory:
+    """Return the territory of areas that a person drew; ground outside them is in no split."""
+    raster, around = (shapely.box(-px, -px, grid.width + px, grid.height + px) for px in (0, 1))
+    wide = {
+        code: grown(areas, buffer_m / 2, grid, extra_px=reach_px + _SAFETY_PX)
+        for code, areas in zones.items()
+    }
+    cells, forbidden = {}, {}
+    for code, areas in sorted(zones.items()):
+        here = areas[shapely.intersects(areas, raster)]
+        if len(here) == 0:
+            continue
+        outside = shapely.difference(around, shapely.union_all(areas))
+        others = [shapes for other, shapes in wide.items() if other != code]
+        parts = np.concatenate([shapely.get_parts(outside), *others])
+        cells[code] = here
+        forbidden[code] = _touching(parts[shapely.intersects(parts, around)])
+    return Territory(grid, None, tuple(cells), cells, forbidden)
 
 
 def _touching(polygons: Array) -> Shapes:
