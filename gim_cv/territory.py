@@ -56,12 +56,11 @@ class Territory:
 
         Where there are several splits, patches begin at the edge of each one's ground.
         """
-        if not self.cells:
-            found = {self.codes[0]: grid.origins}
-        else:
-            found = {code: cover(self._regions(code), grid) for code in self.codes}
-        parts = [np.insert(origins, 2, code, axis=1) for code, origins in found.items()]
-        table = np.concatenate([np.zeros((0, 3), np.int64), *parts])
+        parts = [np.zeros((0, 3), np.int64)]
+        for code in self.codes:
+            origins = cover(self._regions(code), grid) if self.cells else grid.origins
+            parts.append(np.insert(origins, 2, code, axis=1))
+        table = np.concatenate(parts)
         return np.asarray(table[np.lexsort(table.T[::-1])])
 
     def _regions(self, code: int) -> Array:

@@ -4,6 +4,7 @@ import tarfile
 import zipfile
 
 import numpy as np
+import pandas as pd
 from affine import Affine
 from rasterio.transform import from_origin
 from shapely import Polygon
@@ -242,3 +243,19 @@ def _(scene):
 def _(scene):
     (scene.folder / "data.bin").write_bytes(b"changed")
     scene.source = {"url": f"file:{scene.folder / 'data.bin'}", "sha256": "0" * 64}
+
+
+@bad("areas of two splits overlap")
+def _(scene):
+    plain(scene)
+    areas = roofs()[:1].assign(split="train")
+    areas = pd.concat([areas, areas.assign(split="test")])
+    areas.to_file(scene.folder / "areas.geojson")
+    scene.pair["split_areas"] = "areas.geojson"
+
+
+@bad("split_areas with another word than train, val, test")
+def _(scene):
+    plain(scene)
+    roofs().assign(split="hold-out").to_file(scene.folder / "areas.geojson")
+    scene.pair["split_areas"] = "areas.geojson"

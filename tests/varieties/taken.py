@@ -161,6 +161,15 @@ def _(scene):
     scene.pair["aoi"] = "aoi.geojson"
 
 
+@good("splits drawn by hand (split_areas)")
+def _(scene):
+    plain(scene)
+    west, east = box(LEFT, TOP - 48, LEFT + 24, TOP), box(LEFT + 24, TOP - 48, LEFT + 48, TOP)
+    areas = geopandas.GeoDataFrame({"split": ["train", "test"]}, geometry=[west, east], crs=UTM)
+    areas.to_crs("EPSG:4326").to_file(scene.folder / "areas.geojson")
+    scene.pair["split_areas"] = "areas.geojson"
+
+
 @good("label raster without a single building")
 def _(scene):
     scene.image()
