@@ -196,9 +196,14 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
     # Rebuilt in the schema's order: the order of a folder listing is the file system's.
     return xr.Dataset(
         {name: patches[name].variable for name in ARRAYS},
-        coords={name: patches[name].variable.load() for name in COORDS},
+        coords={name: _read_coord(patches[name].variable, group[name]) for name in COORDS},
         attrs=patches.attrs,
     )
+
+
+def _read_coord(lazy: xr.Variable, array: Any) -> xr.Variable:
+    """Return a coordinate in memory; dask would import its distributed half to compute it."""
+    return xr.Variable(lazy.dims, array[...], lazy.attrs)
 
 
 def open_arrays(source: Source) -> dict[str, zarr.Array[Any]]:
