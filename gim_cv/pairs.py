@@ -1,4 +1,4 @@
-"""A pair → its patch dataset, streamed once or lazily."""
+"""A pair → its patch dataset, streamed."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
 
-import dask.array
 import numpy as np
 import xarray as xr
-from dask.delayed import delayed
 
 from gim_cv.catalog import Pair
 from gim_cv.ground import GroundSplit
 from gim_cv.labels import open_labels
-from gim_cv.patches import IGNORE, SPLITS, PatchGrid, step_px
+from gim_cv.patches import IGNORE, SPLITS, Int, PatchGrid, step_px
 from gim_cv.pruning import PruneFn, nothing_kept
 from gim_cv.raster import open_image
 from gim_cv.scene import Harvest, Scene
@@ -25,7 +23,6 @@ from gim_cv.schema import SCHEMA
 from gim_cv.territory import survey
 from gim_cv.zones import read_zones
 
-da: Any = dask.array  # its functions have no types
 PIECE_BYTES = 8 * 2**20
 """About the size of the blocks that a stream is handed out in, bytes."""
 
@@ -143,58 +140,54 @@ class PairStream:
         What `open_scene` returned for it.
     progress
         Title of a progress bar on stderr, or None.
+
+    Attributes
+    ----------
+    scene : Scene
+        The same.
     """
 
     def __init__(self, pair: Pair, scene: Scene, *, progress: str | None) -> None:
-        self._pair, self._scene, self._progress = pair, scene, progress
+        self._pair, self.scene, self._progress = pair, scene, progress
         self._dropped: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         self._dropped.clear()
         kept, about = 0, self.attrs()
-        for found in ordered_map(self._scene.cut, self._scene.tasks(), progress=self._progress):
+        for found in ordered_map(self.scene.cut, self.scene.tasks(), progress=self._progress):
             self._dropped.update(found.dropped)
             kept += len(found)
-            for start, stop in self._pieces(len(found)):
+            for start, stop in self.pieces(len(found)):
                 image, mask = found.patches(start, stop)
-                yield self._dataset(image, mask, [_part(found, start, stop)], about)
+                yield self.dataset(image, mask, [_part(found, start, stop)], about)
         if kept == 0:
             raise nothing_kept(self._dropped, pair=self._pair.name)
 
-    def lazy(self) -> xr.Dataset:
-        """Return the whole patch dataset after one pass, its pixels to be read when computed."""
+    def plan(self) -> tuple[list[Int], list[Harvest]]:
+        """Read the pair once; return its tasks, and what each of them keeps, without pixels."""
         self._dropped.clear()
-        tasks = self._scene.tasks()
-        plans = list(ordered_map(self._scene.plan, tasks, progress=self._progress))
+        tasks = self.scene.tasks()
+        plans = list(ordered_map(self.scene.plan, tasks, progress=self._progress))
         for plan in plans:
             self._dropped.update(plan.dropped)
         if not any(len(plan) for plan in plans):
             raise nothing_kept(self._dropped, pair=self._pair.name)
-        scene, dtype = delayed(self._scene), self._scene.image.dtype
-        images, masks = [], []
-        for task, plan in zip(tasks, plans, strict=True):
-            found = delayed(Scene.cut)(scene, task)
-            for start, stop in self._pieces(len(plan)):
-                both = delayed(Harvest.patches, nout=2)(found, start, stop)
-                shape = (stop - start, plan.px, plan.px)
-                images.append(da.from_delayed(both[0], (*shape, self._bands), dtype))
-                masks.append(da.from_delayed(both[1], (*shape, 1), np.uint8))
-        image, mask = da.concatenate(images), da.concatenate(masks)
-        return self._dataset(image, mask, plans, self.attrs())
+        return tasks, plans
 
     @property
-    def _bands(self) -> int:
-        return len(self._scene.image.band_names)
+    def bands(self) -> int:
+        """Number of bands."""
+        return len(self.scene.image.band_names)
 
-    def _pieces(self, count: int) -> Iterator[tuple[int, int]]:
+    def pieces(self, count: int) -> Iterator[tuple[int, int]]:
         """Yield the ranges of patches that are handed out together."""
-        px = self._scene.patches.patch_px
-        patch_bytes = px * px * (self._bands * self._scene.image.dtype.itemsize + 1)
+        px = self.scene.patches.patch_px
+        patch_bytes = px * px * (self.bands * self.scene.image.dtype.itemsize + 1)
         step = max(1, PIECE_BYTES // patch_bytes)
         for start in range(0, count, step):
             yield start, min(start + step, count)
 
-    def _dataset(
+    def dataset(
         self, image: Any, mask: Any, plans: Sequence[Harvest], about: dict[str, Any]
     ) -> xr.Dataset:
         """Return the patch dataset of `image` and `mask` (numpy or dask) and what `plans` say."""
@@ -221,7 +214,7 @@ class PairStream:
 
     def attrs(self) -> dict[str, Any]:
         """Return the attributes of the patch dataset; `dropped` counts what was read so far."""
-        scene, pair = self._scene, self._pair
+        scene, pair = self.scene, self._pair
         described = {
             **scene.image.grid.attrs(),
             "bands": list(scene.image.band_names),
@@ -261,32 +254,6 @@ def stream_pair(
         While iterating: pixels cannot be read, a label has no class, or no patch is left.
     """
     return PairStream(pair, open_scene(pair, raw_dir, **options), progress=progress)
-
-
-def build_pair(
-    pair: Pair, raw_dir: Path, *, progress: str | None = None, **options: Unpack[PatchOptions]
-) -> xr.Dataset:
-    """Return the patch dataset of a pair, its pixels lazy.
-
-    The raster is read once now, to learn which patches are kept, and again where `image` and
-    `mask` are computed.
-
-    Parameters
-    ----------
-    pair, raw_dir
-        The catalog's entry, and the folder of the sources.
-    options
-        See `PatchOptions`.
-    progress
-        Title of a progress bar on stderr, or None.
-
-    Raises
-    ------
-    DataError
-        Pixels cannot be read, a label has no class, or no patch is left.
-    """
-    stream = PairStream(pair, open_scene(pair, raw_dir, **options), progress=progress)
-    return stream.lazy()
 
 
 def _part(found: Harvest, start: int, stop: int) -> Harvest:

@@ -26,6 +26,7 @@ from gim_cv.generators import (
     shared_generator,
 )
 from gim_cv.ground import GroundSplit
+from gim_cv.lazypairs import lazy_patches
 from gim_cv.pairs import PairStream, open_scene
 from gim_cv.pipelines import get_binary_mask_training_pipeline, get_image_training_pipeline
 from gim_cv.pooling import pool_lazily
@@ -127,7 +128,7 @@ class TrainingDataset(PreparedArrays):
         MissingError
             A file is not there.
         """
-        self._patches = self.cut.applied(self._stream().lazy())
+        self._patches = self.cut.applied(lazy_patches(self._stream()))
 
     def recipe(self) -> dict[str, object]:
         """Return the recipe that the stage prepare gives its store, and what else was asked for."""

@@ -8,7 +8,8 @@ from scenes import OPTIONS, RULE, Scene, pair, pixel_values
 
 from gim_cv.errors import DataError
 from gim_cv.ground import GroundSplit
-from gim_cv.pairs import build_pair, stream_pair
+from gim_cv.lazypairs import build_pair
+from gim_cv.pairs import stream_pair
 from gim_cv.schema import check_patches
 from gim_cv.store import write_store
 
