@@ -61,6 +61,12 @@ class Window:
         row1, col1 = min(max(self.row1, row0), height), min(max(self.col1, col0), width)
         return Window(row0, col0, row1 - row0, col1 - col0)
 
+    def strips(self, most_px: int) -> Iterator[Window]:
+        """Yield the window in strips of whole rows, each of about `most_px` px or one row."""
+        rows = max(1, most_px // max(self.width, 1))
+        for row in range(self.row0, self.row1, rows):
+            yield Window(row, self.col0, min(rows, self.row1 - row), self.width)
+
     def within(self, outer: Window) -> tuple[slice, slice]:
         """Return the slices of this window in an array that holds `outer`."""
         row, col = self.row0 - outer.row0, self.col0 - outer.col0

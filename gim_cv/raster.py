@@ -29,7 +29,7 @@ from gim_cv.rasterfile import (
     open_raster,
     unreadable,
 )
-from gim_cv.resample import Axis, Resampler
+from gim_cv.resample import STRIP_PX, Axis, Resampler
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -88,8 +88,13 @@ class ImageSource:
         inside = window.clipped(self.grid.height, self.grid.width)
         if self.resampler is None or 0 in (inside.height, inside.width):
             return self.read_native(window)
-        image, valid = self.read_native(self.resampler.source_window(inside))
-        return _placed(*self.resampler.image(image, valid, inside), inside, window)
+        image = np.empty((inside.height, inside.width, len(self.band_names)), self.dtype)
+        valid = np.empty(image.shape[:2], bool)
+        for strip in inside.strips(STRIP_PX):
+            source = self.read_native(self.resampler.source_window(strip))
+            place = strip.within(inside)
+            image[place], valid[place] = self.resampler.image(*source, strip)
+        return _placed(image, valid, inside, window)
 
     def read_native(self, window: Window) -> tuple[Array, Bool]:
         """Return image and validity, as `read`, of a window of `native`."""

@@ -14,6 +14,7 @@ from gim_cv.labels import LabelSource
 from gim_cv.patches import IGNORE, PatchGrid, Window, blank, cut
 from gim_cv.pruning import PruneFn, reason_to_drop
 from gim_cv.raster import ImageSource
+from gim_cv.resample import STRIP_PX
 from gim_cv.tasks import Cost, group_tasks
 from gim_cv.territory import Territory
 
@@ -117,18 +118,20 @@ class Scene:
             return self.labels.burn(window)
         inside = window.clipped(grid.height, grid.width)
         out = np.full((window.height, window.width), IGNORE, np.uint8)
-        source = self.labels.burn(resampler.source_window(inside))
-        part = resampler.classes(source, inside, self.n_classes, self.mask_fraction)
-        out[inside.within(window)] = part
+        for strip in inside.strips(STRIP_PX):
+            source = self.labels.burn(resampler.source_window(strip))
+            part = resampler.classes(source, strip, self.n_classes, self.mask_fraction)
+            out[strip.within(window)] = part
         return out
 
     def tasks(self) -> list[Int]:
         """Return the patches, (n, 3) row0, col0 and split code, in groups to be read at once."""
         bands, itemsize = len(self.image.band_names), self.image.dtype.itemsize
-        factors, pixel_bytes = (1.0, 1.0), float(bands * itemsize + 4)  # mask, and who may see it
-        if self.image.resampler is not None:  # source pixels and float copies, too
-            factors = self.image.resampler.rows.factor, self.image.resampler.cols.factor
-            pixel_bytes += (bands * (itemsize + 4) + 2) * factors[0] * factors[1] + 4 * bands
+        pixel_bytes = float(bands * itemsize + 4)  # mask, and who may see it
+        resampler = self.image.resampler
+        factors = (
+            (1.0, 1.0) if resampler is None else (resampler.rows.factor, resampler.cols.factor)
+        )
         table = self.territory.patches(self.patches)
         return group_tasks(table, self.patches, Cost(self.image.block, factors, pixel_bytes))
 

@@ -66,3 +66,12 @@ def test_a_window_finds_itself_in_a_grown_one(window, margin):
     assert rows[place].shape == (window.height, window.width)
     assert rows[place][0, 0] == window.row0
     assert cols[place][0, 0] == window.col0
+
+
+@given(WINDOWS, st.integers(1, 500))
+def test_strips_are_the_window(window, most_px):
+    strips = list(window.strips(most_px))
+    rows = [row for strip in strips for row in range(strip.row0, strip.row1)]
+    assert rows == list(range(window.row0, window.row1))
+    assert all((strip.col0, strip.width) == (window.col0, window.width) for strip in strips)
+    assert all(strip.height == 1 or strip.height * strip.width <= most_px for strip in strips)

@@ -178,3 +178,16 @@ def test_nothing_left_is_an_error_that_says_why(tmp_path, make):
     Scene(nodata=0, nodata_columns=96).write(tmp_path / "s")
     with pytest.raises(DataError, match="found 9 with too few valid pixels"):
         make(pair(), tmp_path, **OPTIONS, split=TRAIN)
+
+
+def test_the_height_of_the_strips_that_are_resampled_changes_nothing(tmp_path, monkeypatch):
+    Scene(120, 130, nodata=0, nodata_columns=5).write(tmp_path / "s")
+    found = []
+    for most in (1, 500, 2**17):
+        monkeypatch.setattr("gim_cv.raster.STRIP_PX", most)
+        monkeypatch.setattr("gim_cv.scene.STRIP_PX", most)
+        options = OPTIONS | {"resolution_m": 0.7, "resampling": "cubic"}
+        found.append(xr.concat(stream_pair(pair(), tmp_path, split=RULE, **options), "patch"))
+    assert found[0].sizes["patch"] > 3
+    for other in found[1:]:
+        xr.testing.assert_identical(found[0], other)
