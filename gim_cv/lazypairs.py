@@ -13,6 +13,7 @@ from dask.delayed import delayed
 from gim_cv.catalog import Pair
 from gim_cv.pairs import PairStream, PatchOptions, stream_pair
 from gim_cv.scene import Harvest, Scene
+from gim_cv.schema import layout
 
 da: Any = dask.array  # its functions have no types
 
@@ -26,15 +27,16 @@ def lazy_patches(stream: PairStream) -> xr.Dataset:
         Pixels cannot be read, a label has no class, or no patch is left.
     """
     tasks, plans = stream.plan()
-    scene, dtype = delayed(stream.scene), stream.scene.image.dtype
+    scene, shape, dtype = delayed(stream.scene), stream.shape, stream.scene.image.dtype
+    step = layout(shape, dtype).block
     images, masks = [], []
     for task, plan in zip(tasks, plans, strict=True):
         found = delayed(Scene.cut)(scene, task)
-        for start, stop in stream.pieces(len(plan)):
+        for start in range(0, len(plan), step):
+            stop = min(start + step, len(plan))
             both = delayed(Harvest.patches, nout=2)(found, start, stop)
-            shape = (stop - start, plan.px, plan.px)
-            images.append(da.from_delayed(both[0], (*shape, stream.bands), dtype))
-            masks.append(da.from_delayed(both[1], (*shape, 1), np.uint8))
+            images.append(da.from_delayed(both[0], (stop - start, *shape), dtype))
+            masks.append(da.from_delayed(both[1], (stop - start, *shape[:2], 1), np.uint8))
     return stream.dataset(da.concatenate(images), da.concatenate(masks), plans, stream.attrs())
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from gim_cv.catalog import Pair
 from gim_cv.ground import GroundSplit
@@ -19,12 +19,11 @@ from gim_cv.pruning import PruneFn, nothing_kept
 from gim_cv.raster import open_image
 from gim_cv.scene import Harvest, Scene
 from gim_cv.scheduling import ordered_map
-from gim_cv.schema import SCHEMA
+from gim_cv.schema import SCHEMA, layout
 from gim_cv.territory import survey
 from gim_cv.zones import read_zones
 
-PIECE_BYTES = 8 * 2**20
-"""About the size of the blocks that a stream is handed out in, bytes."""
+Array = NDArray[Any]
 
 
 class PatchOptions(TypedDict):
@@ -153,13 +152,19 @@ class PairStream:
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         self._dropped.clear()
-        kept, about = 0, self.attrs()
+        about, block = self.attrs(), _Block(self)
+        kept = 0
         for found in ordered_map(self.scene.cut, self.scene.tasks(), progress=self._progress):
             self._dropped.update(found.dropped)
             kept += len(found)
-            for start, stop in self.pieces(len(found)):
-                image, mask = found.patches(start, stop)
-                yield self.dataset(image, mask, [_part(found, start, stop)], about)
+            start = 0
+            while start < len(found):
+                start = block.take(found, start)
+                if block.room == 0:
+                    yield self.dataset(*block.arrays(), about)
+                    block = _Block(self)
+        if block.parts:
+            yield self.dataset(*block.arrays(), about)
         if kept == 0:
             raise nothing_kept(self._dropped, pair=self._pair.name)
 
@@ -175,17 +180,10 @@ class PairStream:
         return tasks, plans
 
     @property
-    def bands(self) -> int:
-        """Number of bands."""
-        return len(self.scene.image.band_names)
-
-    def pieces(self, count: int) -> Iterator[tuple[int, int]]:
-        """Yield the ranges of patches that are handed out together."""
+    def shape(self) -> tuple[int, int, int]:
+        """Rows, columns and bands of a patch."""
         px = self.scene.patches.patch_px
-        patch_bytes = px * px * (self.bands * self.scene.image.dtype.itemsize + 1)
-        step = max(1, PIECE_BYTES // patch_bytes)
-        for start in range(0, count, step):
-            yield start, min(start + step, count)
+        return px, px, len(self.scene.image.band_names)
 
     def dataset(
         self, image: Any, mask: Any, plans: Sequence[Harvest], about: dict[str, Any]
@@ -256,11 +254,27 @@ def stream_pair(
     return PairStream(pair, open_scene(pair, raw_dir, **options), progress=progress)
 
 
-def _part(found: Harvest, start: int, stop: int) -> Harvest:
-    """Return what `found` says of the patches [start, stop)."""
-    return replace(
-        found,
-        table=found.table[start:stop],
-        valid_fraction=found.valid_fraction[start:stop],
-        class_pixels=found.class_pixels[start:stop],
-    )
+class _Block:
+    """Patches of several tasks, cut straight into the arrays of one shard of a store."""
+
+    def __init__(self, stream: PairStream) -> None:
+        shape, dtype = stream.shape, stream.scene.image.dtype
+        self.room = layout(shape, dtype).shard
+        self._image = np.empty((self.room, *shape), dtype)
+        self._mask = np.empty((self.room, *shape[:2], 1), np.uint8)
+        self.parts: list[Harvest] = []
+
+    def take(self, found: Harvest, start: int) -> int:
+        """Cut the patches of `found` from `start` on, as far as there is room; return the next."""
+        stop = min(start + self.room, len(found))
+        first = len(self._image) - self.room
+        self.room -= stop - start
+        place = slice(first, first + stop - start)
+        found.cut_into(self._image[place], self._mask[place], start)
+        self.parts.append(found.part(start, stop))
+        return stop
+
+    def arrays(self) -> tuple[Array, Array, list[Harvest]]:
+        """Return images, masks and what is said of them."""
+        filled = len(self._image) - self.room
+        return self._image[:filled], self._mask[:filled], self.parts

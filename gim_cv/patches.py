@@ -183,7 +183,9 @@ def padded(array: Array, height: int, width: int, fill: float = 0) -> Array:
     return out
 
 
-def cut(array: Array, origins: Int, patch_px: int, fill: float = 0) -> Array:
+def cut(
+    array: Array, origins: Int, patch_px: int, fill: float = 0, out: Array | None = None
+) -> Array:
     """Return the patches (n, patch_px, patch_px, …) that begin at `origins`.
 
     Parameters
@@ -196,11 +198,14 @@ def cut(array: Array, origins: Int, patch_px: int, fill: float = 0) -> Array:
         Side of a patch, px.
     fill
         Value of pixels beyond the bottom and right edge.
+    out
+        Array to fill, instead of a new one.
     """
     if len(origins):
         height, width = (int(edge) + patch_px for edge in origins.max(axis=0))
         array = padded(array, height, width, fill)
-    out = np.empty((len(origins), patch_px, patch_px, *array.shape[2:]), array.dtype)
+    if out is None:
+        out = np.empty((len(origins), patch_px, patch_px, *array.shape[2:]), array.dtype)
     for patch, (row, col) in zip(out, origins.tolist(), strict=True):
         patch[:] = array[row : row + patch_px, col : col + patch_px]
     return out

@@ -64,16 +64,35 @@ class Harvest:
 
     def patches(self, start: int, stop: int) -> tuple[Array, Array]:
         """Return image (n, px, px, C) and mask (n, px, px, 1) of the patches [start, stop)."""
-        origins = self.table[start:stop, :2] - self.origin
-        images = cut(self.image, origins, self.px)
-        masks = cut(self.mask[..., None], origins, self.px)
+        shape = (stop - start, self.px, self.px)
+        image = np.empty((*shape, self.image.shape[2]), self.image.dtype)
+        mask = np.empty((*shape, 1), np.uint8)
+        self.cut_into(image, mask, start)
+        return image, mask
+
+    def cut_into(self, images: Array, masks: Array, start: int) -> None:
+        """Fill images (n, px, px, C) and masks (n, px, px, 1) with the patches from `start` on."""
+        origins = self.table[start : start + len(images), :2] - self.origin
+        cut(self.image, origins, self.px, out=images)
+        cut(self.mask[..., None], origins, self.px, out=masks)
         for i in range(len(origins)):
             hidden = self.hidden.get(start + i)
             if hidden is not None:
                 blank(images[i], hidden)
                 ids = masks[i, ..., 0]
                 np.maximum(ids, hidden * np.uint8(IGNORE), out=ids)
-        return images, masks
+
+    def part(self, start: int, stop: int) -> Harvest:
+        """Return what is said of the patches [start, stop), without their pixels."""
+        return replace(
+            self,
+            image=self.image[:0, :0].copy(),
+            mask=self.mask[:0, :0].copy(),
+            hidden={},
+            table=self.table[start:stop],
+            valid_fraction=self.valid_fraction[start:stop],
+            class_pixels=self.class_pixels[start:stop],
+        )
 
 
 @dataclass(frozen=True)
@@ -203,8 +222,7 @@ class Scene:
     def plan(self, task: Int) -> Harvest:
         """Return `cut` of a task without its pixels."""
         found = self.cut(task)
-        image, mask = found.image[:0, :0].copy(), found.mask[:0, :0].copy()
-        return replace(found, image=image, mask=mask, hidden={})
+        return found.part(0, len(found))
 
     def _owns_nothing(self, foreign: Bool, window: Window) -> bool:
         """Return whether other splits own all pixels of a window that lie in the raster."""

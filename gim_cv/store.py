@@ -85,6 +85,7 @@ def write_store(
         writer = StoreWriter(folder)
         for block in stream:
             writer.append(block)
+            del block  # or it would be in memory beside the next one
         extra = attrs() if callable(attrs) else (attrs or {})
         try:
             writer.close(recipe, extra)

@@ -9,7 +9,7 @@ from scenes import OPTIONS, RULE, Scene, pair, pixel_values
 from gim_cv.errors import DataError
 from gim_cv.ground import GroundSplit
 from gim_cv.lazypairs import build_pair
-from gim_cv.pairs import stream_pair
+from gim_cv.pairs import open_scene, stream_pair
 from gim_cv.schema import check_patches
 from gim_cv.store import write_store
 
@@ -122,9 +122,22 @@ def test_the_size_of_tasks_changes_nothing(tmp_path, monkeypatch, small):
     options = {"split": RULE, "overlap": 0.5, "resolution_m": 0.7}
     whole = one(streamed(tmp_path, **options)).sortby(["row0", "col0", "split"])
     monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", small)
-    parts = list(streamed(tmp_path, **options))
-    assert len(parts) > 1
+    assert len(open_scene(pair(), tmp_path, **(OPTIONS | options)).tasks()) > 1
+    parts = streamed(tmp_path, **options)
     xr.testing.assert_equal(one(parts).sortby(["row0", "col0", "split"]), whole)
+
+
+def test_patches_are_handed_out_in_whole_shards(tmp_path, monkeypatch):
+    Scene(height=200, width=180).write(tmp_path / "s")
+    options = {"split": RULE, "overlap": 0.5}
+    (whole,) = streamed(tmp_path, **options)
+    monkeypatch.setattr("gim_cv.schema.SHARD_BYTES", 16 * 32 * 32 * 3)
+    monkeypatch.setattr("gim_cv.schema.BLOCK_BYTES", 4 * 32 * 32 * 3)
+    monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", 100_000)
+    parts = list(streamed(tmp_path, **options))
+    assert {part.sizes["patch"] for part in parts[:-1]} == {16}
+    order = ["row0", "col0", "split"]
+    xr.testing.assert_equal(one(parts).sortby(order), whole.sortby(order))
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
