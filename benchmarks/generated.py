@@ -47,7 +47,8 @@ def picture(seed: int, side: int) -> np.ndarray:
         tone += 2.0 ** (octave - 6) * 4 * ndimage.zoom(cells, 2**octave, order=1)
     noise = rng.normal(0, 7, (side, side, 3)).astype(np.float32)
     tint = np.array([10, 0, -14], np.float32)
-    return np.clip(110 + tone[..., None] + tint + noise, 1, 254).astype(np.uint8)
+    seen: np.ndarray = np.clip(110 + tone[..., None] + tint + noise, 1, 254)
+    return seen.astype(np.uint8)
 
 
 def patches(name: str, count: int, seed: int) -> Iterator[xr.Dataset]:

@@ -1,5 +1,7 @@
 """The plain Segmentalist in PyTorch, to compare steps with: ``train.py --compare torch``."""
 
+# mypy: allow-subclassing-any
+
 from __future__ import annotations
 
 from collections.abc import Sequence

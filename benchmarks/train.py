@@ -25,6 +25,8 @@ prints one JSON line a case:
 Each case runs in a process of its own, in a temporary folder (TMPDIR) that needs 1 GB.
 """
 
+# mypy: allow-subclassing-any
+
 from __future__ import annotations
 
 import argparse
@@ -37,7 +39,7 @@ from typing import Any
 import numpy as np
 from generated import Meter, line, peak_rss_mib, run_step, write_pairs
 
-DESIGNS = {
+DESIGNS: dict[str, dict[str, Any]] = {
     "small": {
         "layer_blocks": 1,
         "last_decoder_layer_blocks": 1,
