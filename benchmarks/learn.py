@@ -33,7 +33,7 @@ from typing import Any
 
 import xarray as xr
 import yaml
-from generated import Meter, line, peak_rss_mib, run_step
+from measuring import Meter, line, peak_rss_mib, run_step
 from plain_unet import train as train_script
 
 from gim_cv.catalog import Pair

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import rasterio
 import xarray as xr
-from generated import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
+from measuring import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
 from rasters import METRES, write_pair
 
 from gim_cv.catalog import Pair
