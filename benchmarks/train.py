@@ -7,8 +7,8 @@
 prints one JSON line a case:
 
 =================== ======================================================================
-``case``            ``store``: `Batches` of a combined store, augmented; ``resident``: one batch on
-                    the device, over and over; ``torch``: the same, in PyTorch, compiled
+``case``            ``store``: `Batches` of a combined store, augmented; ``resident``: one batch
+                    over and over, under JAX from the device; ``torch``: so in PyTorch, compiled
 ``n``, ``unit``     patches of 256×256×3 uint8 in the measured epochs, tracing left out
 ``wall_s``          their time
 ``cpu_s``           their CPU time, all threads, user and system
@@ -25,7 +25,8 @@ prints one JSON line a case:
 ``parameters``      weights of the model, equal for Keras and PyTorch
 =================== ======================================================================
 
-Each case runs in a process of its own, in a temporary folder (TMPDIR) that needs 1 GB. On a GPU:
+Each case runs in a process of its own, in a temporary folder (TMPDIR) that needs 1 MB a patch. On
+a GPU:
 
     python3 benchmarks/train.py --backend jax --model full --precision mixed_bfloat16 --batch 32
                                 --augment flips --compare torch --patches 8000
