@@ -34,7 +34,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from generated import Meter, line, peak_rss_mib, run_step, write_pairs
+from generated import write_pairs
+from measuring import Meter, line, peak_rss_mib, run_step
 
 from gim_cv.augment import FancyPCA, get_aug_datagen, strong_aug
 from gim_cv.combine import combine_stores

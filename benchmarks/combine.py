@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from generated import REPEATS, Meter, best_of, line, peak_rss_mib, run_step, write_pairs
+from generated import write_pairs
+from measuring import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
 
 from gim_cv.combine import combine_stores
 from gim_cv.store import open_arrays, open_store, read_block, write_store

@@ -1,15 +1,9 @@
-"""Generated pair stores for the benchmarks, and what measures a block of code."""
+"""Generated pair stores for the benchmarks."""
 
 from __future__ import annotations
 
-import json
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -18,24 +12,6 @@ from scipy import ndimage
 from gim_cv.store import write_store
 
 PX, STORES = 256, 8
-REPEATS = 3
-
-
-class Meter:
-    """Wall and CPU seconds of a block."""
-
-    def __enter__(self) -> Self:
-        self._wall, self._cpu = time.perf_counter(), time.process_time()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.wall = time.perf_counter() - self._wall
-        self.cpu = time.process_time() - self._cpu
-
-
-def peak_rss_mib() -> int:
-    """Return the most memory that this process has held, MiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def picture(seed: int, side: int) -> np.ndarray:
@@ -47,7 +23,8 @@ def picture(seed: int, side: int) -> np.ndarray:
         tone += 2.0 ** (octave - 6) * 4 * ndimage.zoom(cells, 2**octave, order=1)
     noise = rng.normal(0, 7, (side, side, 3)).astype(np.float32)
     tint = np.array([10, 0, -14], np.float32)
-    return np.clip(110 + tone[..., None] + tint + noise, 1, 254).astype(np.uint8)
+    seen: np.ndarray = np.clip(110 + tone[..., None] + tint + noise, 1, 254)
+    return seen.astype(np.uint8)
 
 
 def patches(name: str, count: int, seed: int) -> Iterator[xr.Dataset]:
@@ -92,42 +69,3 @@ def write_pairs(folder: Path, count: int) -> None:
     for k in range(STORES):
         name, mine = f"pair_{k}", (k + 1) * count // STORES - k * count // STORES
         write_store(patches(name, mine, k), folder / f"{name}.zarr", recipe={"pair": name})
-
-
-def line(
-    case: str, n: int, unit: str, *, wall_s: float, cpu_s: float, floor_cpu_s: float, **more: Any
-) -> dict[str, Any]:
-    """Return what every benchmark says of a case, and `more`."""
-    return {
-        "case": case,
-        "n": n,
-        "unit": unit,
-        "wall_s": round(wall_s, 2),
-        "cpu_s": round(cpu_s, 2),
-        "floor_cpu_s": round(floor_cpu_s, 2),
-        "ratio": round(cpu_s / floor_cpu_s, 2),
-        "per_cpu_s": round(n / cpu_s, 3),
-        **more,
-    }
-
-
-def run_step(script: str, step: str, folder: Path, case: str, *more: str) -> dict[str, Any]:
-    """Run one step of a benchmark in a process of its own; return what it printed last."""
-    command = [sys.executable, script, "--step", step, "--folder", str(folder), "--case", case]
-    done = subprocess.run([*command, *more], check=True, stdout=subprocess.PIPE, text=True)
-    return dict(json.loads(done.stdout.splitlines()[-1]))
-
-
-def best_of(
-    repeats: int, script: str, steps: Sequence[str], folder: Path, case: str, *more: str
-) -> list[dict[str, Any]]:
-    """Run steps in turn, `repeats` times; return of each the run that took the least CPU time.
-
-    Other work on a machine only ever adds to a program's CPU time. Of memory the most is returned.
-    """
-    rounds = [
-        [run_step(script, step, folder, case, *more) for step in steps] for _ in range(repeats)
-    ]
-    found = [min(runs, key=lambda run: run["cpu_s"]) for runs in zip(*rounds, strict=True)]
-    most = [max(run.get("peak_rss_mib", 0) for run in runs) for runs in zip(*rounds, strict=True)]
-    return [best | {"peak_rss_mib": rss} for best, rss in zip(found, most, strict=True)]

@@ -1,64 +1,86 @@
-"""How well the defaults learn real roofs: test IoU on Kampala and Zanzibar, beside baselines.
+"""How well the defaults learn real roofs: IoU on Kampala and Zanzibar, beside a plain script.
 
     python3 benchmarks/learn.py --data DIR [--case NAME …] [--seeds N] [--cpu-seconds S] [--out DIR]
 
-prints one JSON line a case and seed: IoU on validation and test ground, and the test IoU of a
-colour classifier. Each case trains for as many epochs as fit into the same CPU time, its schedule
-ending with the last, so that ``floor_cpu_s`` is that time and ``ratio`` says how well it was met.
-``script`` is `plain_unet`, what one would write by hand; ``default`` is params.yaml as it is. The
-imagery (drone tiles with OpenStreetMap buildings) is not part of the project: DIR holds hot_kampala
-and hot_zanzibar. ``--out`` keeps runs and reports, to be looked at.
+prints one JSON line a run (a case and a seed) and, at the end, one a case with mean and standard
+deviation over the seeds: IoU on validation and test ground at the threshold that is best on
+validation ground, and the test IoU of a colour classifier. Each case trains for as many epochs as
+cost the same CPU time, its schedule ending with the last: ``floor_cpu_s`` is that time, and
+``ratio`` says how well it was met. ``script`` is `plain_unet`, what one would write by hand;
+``default`` is params.yaml as it is.
+
+Other work on a machine adds to a program's CPU time, so the epochs are found on a quiet machine,
+and the runs, which then depend on nothing but the seed, can follow beside other work:
+
+    python3 benchmarks/learn.py --data DIR [--case NAME …] --calibrate > epochs.jsonl
+    python3 benchmarks/learn.py --data DIR [--case NAME …] --epochs epochs.jsonl --seeds 3 --out DIR
+
+``--out`` keeps the lines in ``runs.jsonl``, where those of an interrupted call are found again, and
+each run in the folder CASE_SEED: ``overlays`` has what it found, invented and missed on the test
+ground. The imagery (drone tiles with OpenStreetMap buildings) is not part of the project: DIR holds
+hot_kampala and hot_zanzibar. Each run is a process of its own.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
 import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any
 
 import xarray as xr
 import yaml
-from generated import Meter, line, peak_rss_mib
+from measuring import Meter, line, peak_rss_mib, run_step
 from plain_unet import train as train_script
 
 from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
-from gim_cv.evaluate import choose_level, evaluate_run, measure, measure_baselines, predictor
+from gim_cv.evaluate import choose_level, measure, measure_baselines, predictor
 from gim_cv.fit import fit_model
+from gim_cv.gallery import Gallery
 from gim_cv.ground import GroundSplit
 from gim_cv.pairs import stream_pair
-from gim_cv.report import write_report
+from gim_cv.pictures import write_png
 from gim_cv.scores import scores
-from gim_cv.store import open_store, write_store
+from gim_cv.store import open_store, store_digest, write_store
 from gim_cv.tally import Predict, Tally
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 PAIRS = [(place, n) for place in ("kampala", "zanzibar") for n in (1, 2)]
+PLAIN: dict[str, Any] = {"swa_share": 0.0}
 CASES: dict[str, dict[str, Any]] = {
     "default": {},
-    "plain": {"train": {"swa_share": 0.0}},
+    "plain": {"train": PLAIN},
     "swa": {"train": {"swa_share": 0.25}},
-    "sag": {"model": {"decoder_attention_gates": "SAG"}, "train": {"swa_share": 0.0}},
-    "deep_supervision": {"model": {"deep_supervision": True}, "train": {"swa_share": 0.0}},
+    "sag": {"model": {"decoder_attention_gates": "SAG"}, "train": PLAIN},
+    "deep_supervision": {"model": {"deep_supervision": True}, "train": PLAIN},
+    "sag_deep_supervision": {
+        "model": {"decoder_attention_gates": "SAG", "deep_supervision": True},
+        "train": PLAIN,
+    },
     "wbce_adaptive": {"loss": "wbce_adaptive"},
     "bce_dice": {"loss": "bce_dice"},
     "script": {},
 }
+MEASURES = ("val_iou", "test_iou")
+RUNS_FILE = "runs.jsonl"
 
 
-def build_store(data: Path, out: Path, prepare: dict[str, Any], split: dict[str, Any]) -> Path:
+def build_store(data: Path, out: Path, split_seed: int) -> Path:
     """Tile the four images at 0.3 m and shuffle them into one store."""
+    prepare = PARAMS["prepare"] | {"resolution_m": 0.3, "overlap": 0.0}
+    split = GroundSplit(**PARAMS["split"] | {"seed": split_seed})
     paths = []
     for place, n in PAIRS:
-        pair = Pair(
-            name=f"{place}_{n}",
-            source=f"hot_{place}",
-            image=f"images/{place}_{n}.tif",
-            labels="buildings.geojson",
-        )
-        patches = stream_pair(pair, data, split=GroundSplit(**split), progress=pair.name, **prepare)
-        paths.append(out / "patches" / f"{pair.name}.zarr")
+        name, image = f"{place}_{n}", f"images/{place}_{n}.tif"
+        entry = {"name": name, "source": f"hot_{place}", "image": image}
+        pair = Pair.model_validate(entry | {"labels": "buildings.geojson"})
+        patches = stream_pair(pair, data, split=split, progress=name, **prepare)
+        paths.append(out / "patches" / f"{name}.zarr")
         write_store(patches, paths[-1], recipe={}, attrs=patches.attrs, tmp_dir=out / "tmp")
     combined = out / "combined.zarr"
     combine_stores(paths, combined, seed=0, memory_mib=512, tmp_dir=out / "tmp")
@@ -86,87 +108,142 @@ def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tu
     return predictor({"run_dir": out / "models" / "Segmentalist"}), summary["parameters"]
 
 
-def epochs_for(name: str, store: Path, cpu_seconds: float) -> int:
-    """Return how many epochs of a case cost this much CPU time, start-up included."""
-    costs = []
-    for epochs in (1, 4):
-        with tempfile.TemporaryDirectory() as scratch, Meter() as meter:
-            fit_case(name, store, Path(scratch), epochs=epochs, seed=0)
-        costs.append(meter.cpu)
-    return max(1, round(1 + (cpu_seconds - costs[0]) * 3 / (costs[1] - costs[0])))
-
-
-def iou(tallies: dict[str, Tally]) -> dict[str, Any]:
-    """Return the IoU of validation and test at the threshold that is best for validation."""
-    level = choose_level(tallies["val"], None)
-    return {f"{split}_iou": scores(part.total(level))["iou"] for split, part in tallies.items()}
-
-
-def run_case(
-    name: str, seed: int, store: Path, out: Path, *, epochs: int, cpu_seconds: float
-) -> dict[str, Any]:
-    """Train and score one case; return its line."""
+def run_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> dict[str, Any]:
+    """Train, score and draw one case; return what it cost and scored."""
     with Meter() as meter:
         predict, parameters = fit_case(name, store, out, epochs=epochs, seed=seed)
-    found = iou(measure(open_store(store), predict, batch=16, keep=None, progress=False))
-    return line(
-        name,
-        epochs,
-        "epochs",
-        wall_s=meter.wall,
-        cpu_s=meter.cpu,
-        floor_cpu_s=cpu_seconds,
-        seed=seed,
-        parameters=parameters,
-        **found,
-        peak_rss_mib=peak_rss_mib(),
-    )
+    patches, kept = open_store(store), out / "predictions.zarr"
+    tallies = measure(patches, predict, batch=16, keep=kept, progress=False)
+    level = choose_level(tallies["val"], None)
+    (out / "overlays").mkdir(exist_ok=True)
+    for figure in Gallery(patches, kept, level).ground("test", most=len(PAIRS)):
+        write_png(out / "overlays" / f"{figure.name}.png", figure.picture)
+    return {
+        "wall_s": meter.wall,
+        "cpu_s": meter.cpu,
+        "peak_rss_mib": peak_rss_mib(),
+        "parameters": parameters,
+        **ious(tallies, level),
+    }
+
+
+def ious(tallies: Mapping[str, Tally], level: int) -> dict[str, Any]:
+    """Return the IoU of validation and test."""
+    found: dict[str, Any] = {name: scores(part.total(level)) for name, part in tallies.items()}
+    return {f"{name}_iou": round(float(measures["iou"]), 4) for name, measures in found.items()}
 
 
 def colour_iou(patches: xr.Dataset) -> Any:
     """Return the test IoU of a classifier of single pixels by colour."""
-    found = dict(measure_baselines(patches, batch=16, progress=False))
-    return iou(found["colour"])["test_iou"]
+    tallies = dict(measure_baselines(patches, batch=16, progress=False))["colour"]
+    return ious(tallies, choose_level(tallies["val"], None))["test_iou"]
 
 
-def write_pages(store: Path, out: Path) -> None:
-    """Write the report of a run."""
-    run_dir, results = out / "models" / "Segmentalist", out / "results"
-    evaluate_run(store, run_dir, out_dir=results / "evaluate", progress=False, **PARAMS["evaluate"])
-    write_report(
-        store, run_dir, results / "evaluate", out_dir=results / "report", **PARAMS["report"]
-    )
+def calibrate(name: str, folder: Path, cpu_seconds: float) -> dict[str, Any]:
+    """Return how many epochs of a case cost this much CPU time, start-up included."""
+    passes = (("--passes", "1"), ("--passes", "4"))
+    one, four = (run_step(__file__, "fit", folder, name, *more)["cpu_s"] for more in passes)
+    epoch = (four - one) / 3
+    epochs = max(1, round(1 + (cpu_seconds - one) / epoch))
+    return {"case": name, "epochs": epochs, "cpu_seconds": cpu_seconds, "epoch_cpu_s": epoch}
+
+
+def budgets(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the epochs of each case: one, as given, or as measured now."""
+    if args.quick:
+        return {name: {"epochs": 1, "cpu_seconds": args.cpu_seconds} for name in args.case}
+    if args.epochs is None:
+        return {name: calibrate(name, folder, args.cpu_seconds) for name in args.case}
+    return {row["case"]: row for row in read_lines(args.epochs)}
+
+
+def runs(args: argparse.Namespace, folder: Path, store: Path) -> Iterator[dict[str, Any]]:
+    """Yield the line of each run, all cases of a seed before the next seed; keep what is new."""
+    planned, path, digest = budgets(args, folder), folder / RUNS_FILE, store_digest(store)[:12]
+    kept = read_lines(path) if path.exists() else []
+    done = {(run["case"], run["seed"], run["n"], run["store"]): run for run in kept}
+    colour = colour_iou(open_store(store))
+    for seed in range(args.seeds):
+        for name in args.case:
+            epochs, least = planned[name]["epochs"], planned[name]["cpu_seconds"]
+            key = (name, seed, epochs, digest)
+            if key not in done:
+                more = ["--passes", str(epochs), "--seed", str(seed)]
+                found = run_step(__file__, "run", folder, name, *more)
+                found |= {"seed": seed, "colour_test_iou": colour, "store": digest}
+                done[key] = line(name, epochs, "epochs", floor_cpu_s=least, **found)
+                with path.open("a", encoding="utf-8") as handle:
+                    handle.write(json.dumps(done[key]) + "\n")
+            yield done[key]
+
+
+def summary(name: str, found: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean and standard deviation of a case's scores over its runs."""
+    mine = [run for run in found if run["case"] == name]
+    about: dict[str, Any] = {"case": name, "runs": len(mine)}
+    for measured in MEASURES:
+        values = [float(run[measured]) for run in mine]
+        about[measured] = round(mean(values), 4)
+        about[f"{measured}_sd"] = round(stdev(values), 4) if len(values) > 1 else None
+    return about
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a file of JSON lines."""
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
 
 
 def main() -> None:
-    """Run the cases asked for and print one JSON line each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="hot_kampala and hot_zanzibar")
+    """Run the cases asked for and print their lines."""
+    args = _arguments()
+    if args.step:
+        print(json.dumps(_step(args)))
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = args.out or Path(scratch)
+        store = build_store(args.data, folder, args.split_seed)
+        if args.calibrate:
+            for name in args.case:
+                print(json.dumps(calibrate(name, folder, args.cpu_seconds)), flush=True)
+            return
+        found = []
+        for run in runs(args, folder, store):
+            print(json.dumps(run), flush=True)
+            found.append(run)
+        for name in args.case:
+            print(json.dumps(summary(name, found)))
+
+
+def _step(args: argparse.Namespace) -> dict[str, Any]:
+    name, store = args.case[0], args.folder / "combined.zarr"
+    if args.step == "run":
+        out = args.folder / f"{name}_{args.seed}"
+        return run_case(name, store, out, epochs=args.passes, seed=args.seed)
+    with tempfile.TemporaryDirectory() as scratch, Meter() as meter:
+        fit_case(name, store, Path(scratch), epochs=args.passes, seed=args.seed)
+    return {"cpu_s": meter.cpu}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, help="hot_kampala and hot_zanzibar")
     parser.add_argument("--case", choices=CASES, action="append", help="default: default")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--cpu-seconds", type=float, default=1200, help="of each training")
+    parser.add_argument("--calibrate", action="store_true", help="print the epochs, no more")
+    parser.add_argument("--epochs", type=Path, help="what --calibrate printed")
     parser.add_argument("--split-seed", type=int, default=PARAMS["split"]["seed"])
     parser.add_argument("--quick", action="store_true", help="one epoch: does it run?")
     parser.add_argument("--out", type=Path, help="keep everything here")
+    parser.add_argument("--step", choices=("fit", "run"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--passes", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory() as scratch:
-        out = args.out or Path(scratch)
-        prepare = PARAMS["prepare"] | {"resolution_m": 0.3, "overlap": 0.0}
-        split = PARAMS["split"] | {"seed": args.split_seed}
-        store = build_store(args.data, out, prepare, split)
-        colour = colour_iou(open_store(store))
-        for name in args.case or ["default"]:
-            epochs = 1 if args.quick else epochs_for(name, store, args.cpu_seconds)
-            for seed in range(args.seeds):
-                here = out / f"{name}_{seed}"
-                line = run_case(name, seed, store, here, epochs) | {"colour_test_iou": colour}
-                line |= {"floor_cpu_s": args.cpu_seconds}
-                print(
-                    json.dumps(line | {"ratio": round(line["cpu_s"] / args.cpu_seconds, 2)}),
-                    flush=True,
-                )
-                if args.out and name != "script":
-                    write_pages(store, here)
+    if args.data is None and args.step is None:
+        parser.error("--data: where is the imagery?")
+    args.case = args.case or ["default"]
+    return args
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ from typing import Any, NamedTuple
 import yaml
 from dvc.repo import Repo
 from dvc.stage.serialize import to_single_stage_lockfile
-from generated import line
+from measuring import line
 from rasters import write_pair
 
 from gim_cv.catalog import load_catalog

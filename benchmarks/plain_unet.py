@@ -4,6 +4,8 @@
 so that a default of this project can be held against it.
 """
 
+# mypy: allow-subclassing-any
+
 from __future__ import annotations
 
 import math

@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 
 import rasterio
 import xarray as xr
-from generated import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
+from measuring import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
 from rasters import METRES, write_pair
 
 from gim_cv.catalog import Pair
@@ -90,7 +90,7 @@ def pairs_in(folder: Path) -> list[Pair]:
 
 def prepare(case: Case, folder: Path) -> dict[str, Any]:
     """Prepare all pairs; return what it cost and made."""
-    pairs, options = pairs_in(folder), OPTIONS | case.options
+    pairs, options = pairs_in(folder), dict[str, Any]({**OPTIONS, **case.options})
     with Meter() as meter:
         for pair in pairs:
             patches = stream_pair(pair, folder / "raw", **options)

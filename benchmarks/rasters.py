@@ -17,8 +17,9 @@ from rasterio.windows import Window
 TILE = 4096
 METRES = 0.5
 LEFT, TOP = 500_000.0, 4_000_000.0
-TIFF = {"driver": "GTiff", "dtype": "uint8", "crs": "EPSG:32633", "bigtiff": "if_safer"}
-TIFF |= {"tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "lzw"}
+TIFF: dict[str, Any] = {"driver": "GTiff", "dtype": "uint8", "crs": "EPSG:32633"}
+TIFF |= {"bigtiff": "if_safer", "compress": "lzw"}
+TIFF |= {"tiled": True, "blockxsize": 256, "blockysize": 256}
 
 
 def write_pair(folder: Path, number: int, side: int, polygons: int | None) -> dict[str, str]:

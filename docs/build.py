@@ -28,8 +28,9 @@ def _range(field: FieldInfo) -> str:
     return ", ".join(parts)
 
 
-def _is_section(field: FieldInfo) -> bool:
-    return isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def _table(model: type[BaseModel], values: dict[str, Any] | None) -> list[str]:
@@ -38,7 +39,7 @@ def _table(model: type[BaseModel], values: dict[str, Any] | None) -> list[str]:
     )
     lines = [head, "|---" * (head.count("|") - 1) + "|"]
     for name, field in model.model_fields.items():
-        if _is_section(field):
+        if _section(field):
             continue
         cells = [f"`{name}`", _range(field), field.description or ""]
         if values:
@@ -54,8 +55,7 @@ def parameters_page() -> str:
     lines = ["# Parameters", "", head, "", "## Top level", ""]
     lines += _table(Params, values)
     for name, field in Params.model_fields.items():
-        if _is_section(field):
-            section = field.annotation
+        if section := _section(field):
             lines += ["", f"## {name}", "", f"{section.__doc__}", ""]
             lines += _table(section, values[name])
     return "\n".join(lines) + "\n"
@@ -64,13 +64,14 @@ def parameters_page() -> str:
 def catalog_page() -> str:
     """Return docs/catalog.md: every key of data/catalog.yaml with its range and meaning."""
     lines = ["# The catalog", "", "Every key of `data/catalog.yaml`.", ""]
-    for title, model in {
+    tables: dict[str, type[BaseModel]] = {
         "sources": catalog.Source,
         "sources.NAME.files": catalog.SourceFile,
         "pairs": catalog.Pair,
         "pairs.NAME.mask_values": catalog.MaskValue,
         "datasets": catalog.DatasetSpec,
-    }.items():
+    }
+    for title, model in tables.items():
         lines += [f"## {title}", "", f"{model.__doc__}", "", *_table(model, None), ""]
     return "\n".join(lines)
 

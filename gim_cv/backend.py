@@ -37,29 +37,41 @@ def precision(policy: str) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
-def replicas(devices: int) -> AbstractContextManager[object]:
-    """Return a context in which a model is made for one device (1) or for all of a kind (0).
+def replica_count(devices: int) -> int:
+    """Return how many devices `replicas` makes a model for."""
+    return 1 if devices == 1 else len(_devices())
 
-    Each device gets an equal part of every batch, and the weights are kept equal. With one device
-    the context does nothing.
+
+def replicas(devices: int) -> AbstractContextManager[object]:
+    """Return a context in which a model is made and trained on one device (1) or on all (0).
+
+    All are those of a kind: the accelerators, or where there are none the CPUs. Each device gets an
+    equal part of every batch, whose size must divide evenly, and the weights are kept equal. With
+    one device the context does nothing.
     """
-    if devices == 1:
+    if replica_count(devices) == 1:
         return nullcontext()
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415  (only this backend has strategies)
 
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-        names = [device.name for device in tf.config.list_logical_devices(kind)]
-        strategy = tf.distribute.MirroredStrategy(names) if len(names) > 1 else None
-        return nullcontext() if strategy is None else strategy.scope()
+        scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy(_devices()).scope()
+        return scope
     return _data_parallel()
+
+
+def _devices() -> list[str]:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415  (Keras lists none under this backend)
+
+        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+        return [device.name for device in tf.config.list_logical_devices(kind)]
+    return list(keras.distribution.list_devices())
 
 
 @contextmanager
 def _data_parallel() -> Iterator[None]:
     before = keras.distribution.distribution()
-    if len(keras.distribution.list_devices()) > 1:
-        keras.distribution.set_distribution(keras.distribution.DataParallel())
+    keras.distribution.set_distribution(keras.distribution.DataParallel())
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, StoreError
 from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
+from gim_cv.patches import IGNORE
 from gim_cv.sampling import epoch_index
 from gim_cv.store import open_arrays, open_store
 
@@ -81,6 +82,9 @@ class Batches(keras.utils.PyDataset):
         Which part of how many, for several hosts that read one store: the parts together have each
         patch of an epoch once, each reads its own stretch of the store, and their sizes differ by
         one patch at most.
+    multiple
+        Batches are filled up to a multiple of so many patches, for as many devices to share: with
+        patches that they have, of which every pixel is to be ignored.
 
     Attributes
     ----------
@@ -92,7 +96,8 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     ConfigError
-        If `batch` or `workers` is less than 1, `scale` not above 0, or there is no such `shard`.
+        If `batch`, `workers` or `multiple` is less than 1, `scale` not above 0, or there is no
+        such `shard`.
     StoreError
         If `scale` is None and the dataset does not tell.
     """
@@ -113,9 +118,10 @@ class Batches(keras.utils.PyDataset):
         client: Any = None,
         oversample: Int | float | None = None,
         shard: tuple[int, int] = (0, 1),
+        multiple: int = 1,
     ) -> None:
         super().__init__(workers=1)  # Keras's own threads would ask out of order
-        for name, value in (("batch", batch), ("workers", workers)):
+        for name, value in (("batch", batch), ("workers", workers), ("multiple", multiple)):
             if value < 1:
                 raise ConfigError(name, expected="at least 1", found=value)
         arrays = None
@@ -123,7 +129,7 @@ class Batches(keras.utils.PyDataset):
             arrays = open_arrays(dataset)
             dataset = open_store(dataset)
         self.patches = dataset
-        self.batch, self.seed, self.shuffle = batch, seed, shuffle
+        self.batch, self.seed, self.shuffle, self.multiple = batch, seed, shuffle, multiple
         self.shuffle_within = shuffle if shuffle_within is None else shuffle_within
         self.augmenter, self.client = augmenter, client
         self.scale: np.float32 | None = None
@@ -233,7 +239,7 @@ class Batches(keras.utils.PyDataset):
                 np.divide(pixels, self.scale, out=x[row], casting="same_kind")
             else:
                 x[row] = pixels
-        return x, y
+        return _filled_up(x, y, self.multiple)
 
     def _patch(self, plan: EpochPlan, epoch: int, step: int) -> tuple[Array, Array, int]:
         """Return image, mask and the seed of their augmentation."""
@@ -303,6 +309,14 @@ class Batches(keras.utils.PyDataset):
         batch = future.result()
         self.waited += time.monotonic() - asked
         return batch
+
+
+def _filled_up(x: Array, y: Array, multiple: int) -> Batch:
+    more = -len(x) % multiple
+    if not more:
+        return x, y
+    ignored = np.full((more, *y.shape[1:]), IGNORE, np.uint8)
+    return np.concatenate([x, x[np.arange(more) % len(x)]]), np.concatenate([y, ignored])
 
 
 def _part(index: Int, number: int, count: int) -> Int:

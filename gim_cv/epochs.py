@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
-import numpy as np
 
 from gim_cv.batches import Batches
 from gim_cv.checkpoint import Progress, StateSaver, save_state
@@ -134,8 +133,8 @@ class Training:
         if self.val is None or not every or epoch % every:
             return
         images, masks = (part[:SHEET_ROWS] for part in self.val.batch_at(0, 0))
-        guesses = self.model.predict(images, batch_size=len(images), verbose=0)
-        sheet = contact_sheet(images, masks, np.asarray(guesses))
+        guesses = keras.ops.convert_to_numpy(self.model(images, training=False))
+        sheet = contact_sheet(images, masks, guesses)
         write_sheet(self.folder / SHEETS / f"{epoch:04d}.png", sheet)
 
     def keep_if_best(self, row: Row, progress: Progress) -> None:

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gim_cv.augment import light_aug, strong_aug
+from gim_cv.backend import replica_count
 from gim_cv.batches import Augmenter, Batches
 from gim_cv.colour import FancyPCA
 from gim_cv.errors import DataError, UnknownError
@@ -30,7 +31,7 @@ class Feeds:
     patches
         A combined store.
     regime
-        Its `batch`, `oversample` and `workers` are used.
+        Its `batch`, `oversample`, `workers` and `devices` are used.
     seed
         Of order and augmentation.
     augment
@@ -48,6 +49,7 @@ class Feeds:
         self.dtype = patches["image"].dtype
         self.scale = float(patches.attrs["statistics"]["scale"])
         sizes = {split: _length(split_slice(patches, split)) for split in ("train", "val")}
+        multiple = replica_count(regime.devices)
         if not sizes["train"]:
             raise DataError(
                 "no train patch in the combined store",
@@ -63,6 +65,7 @@ class Feeds:
             scale=self.scale,
             workers=regime.workers,
             oversample=regime.oversample,
+            multiple=multiple,
         )
         self.val: Batches | None = None
         if sizes["val"]:
@@ -74,6 +77,7 @@ class Feeds:
                 shuffle=False,
                 scale=self.scale,
                 workers=regime.workers,
+                multiple=multiple,
             )
 
     def save_samples(self, folder: Path) -> None:

@@ -106,12 +106,15 @@ def fit_model(
     feeds = Feeds(patches, regime, seed=seed, augment=augment)
     prepare_backend(seed=seed, deterministic=regime.deterministic)
     key = state_key({**run, "store": dict(patches.attrs)})
-    with workspace(run_dir, resume_dir, key) as (folder, state_dir), precision(regime.precision):
-        with replicas(regime.devices):
-            objective = loss_for(loss, loss_args, regime, patches)
-            network = compiled(
-                design, regime, objective, steps=feeds.train.steps, turning=turning(augment, seed)
-            )
+    with (
+        workspace(run_dir, resume_dir, key) as (folder, state_dir),
+        precision(regime.precision),
+        replicas(regime.devices),
+    ):
+        objective = loss_for(loss, loss_args, regime, patches)
+        network = compiled(
+            design, regime, objective, steps=feeds.train.steps, turning=turning(augment, seed)
+        )
         feeds.save_samples(folder / "samples")
         training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
         done = train_from_state(

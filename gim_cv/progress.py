@@ -14,6 +14,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from gim_cv.batches import Batches
 
+LOOK_SECONDS = 0.5
+"""Least time between two looks at the loss, each of which lets the device run out of steps."""
+
 
 class TrainingBar(keras.callbacks.Callback):
     """A bar over all steps of a run, on stderr; a Keras callback and a context manager.
@@ -51,7 +54,7 @@ class TrainingBar(keras.callbacks.Callback):
         self.task = self.bar.add_task("train", total=steps * epochs, completed=done, note="")
         self.validation = ""
         self.began = time.monotonic()
-        self.seen = 0
+        self.seen, self.looked = 0, 0.0
 
     def __enter__(self) -> Self:
         """Start drawing."""
@@ -73,13 +76,17 @@ class TrainingBar(keras.callbacks.Callback):
         self.began, self.seen, self.data.waited = time.monotonic(), 0, 0.0
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
-        """Move on by one step."""
+        """Move on by one step; every now and then, say how it goes."""
         self.seen += self.batch
-        passed = max(time.monotonic() - self.began, 1e-9)
-        rate, wait = self.seen / passed, self.data.waited / passed
+        self.bar.advance(self.task)
+        if self.bar.disable or time.monotonic() - self.looked < LOOK_SECONDS:
+            return
         loss = float((logs or {}).get("loss", float("nan")))
+        self.looked = time.monotonic()
+        passed = max(self.looked - self.began, 1e-9)
+        rate, wait = self.seen / passed, self.data.waited / passed
         note = f"loss {loss:.4f} {self.validation} {rate:.1f} patches/s, {wait:.0%} waiting"
-        self.bar.update(self.task, advance=1, note=note)
+        self.bar.update(self.task, note=note)
 
     def report(self, row: dict[str, float]) -> None:
         """Show the last epoch's validation."""

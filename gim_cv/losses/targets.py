@@ -128,8 +128,8 @@ class SegmentationLoss(keras.losses.Loss):
         """Get ready for an epoch, counted from 0; a loss with a schedule moves on."""
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the loss of one batch, a scalar."""
-        return self.function(y_true, y_pred, **self.arguments)
+        """Return the loss of one batch, ``(1,)``: Keras divides no scalar by the replicas."""
+        return ops.reshape(self.function(y_true, y_pred, **self.arguments), (1,))
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

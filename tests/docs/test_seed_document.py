@@ -29,7 +29,7 @@ MENDS = [
     (r"\.\.\.\)", "**quick)", "left to the reader"),
     (r"tds = tds1 \+ tds2\n# skip", "tds = tds1 + tds2\n{cache}\n# skip", "where to load from"),
     (r"ds_inr", "ds_in", "two spellings"),
-    (r"processes=False", "processes=False, dashboard_address=None", "no web server in tests"),
+    (r"processes=False", 'processes=False, dashboard_address=":0"', "its page at a free port"),
     (r"sys\.path\.append.*", "", "utils is importable"),
     (r"row\.X0_val", "best_row.X0_val", "no such name"),
     (r"\{cache\}", 'tds.cache_directory = cfg.proc_data_path / Path("my_combined_dataset")', ""),
@@ -108,7 +108,7 @@ from dask.distributed import Client
 from gim_cv.training import fancy_batch_generator
 from gim_cv.preprocessing import FancyPCA, strong_aug
 
-client = Client(processes=False, dashboard_address=None)
+client = Client(processes=False, dashboard_address=":0")
 fpca = FancyPCA(tds.X_train, alpha_std=.3, p=1.0)
 augger = strong_aug(p=.8, fancy_pca=fpca)
 tds.batch_generator_fn = partial(

@@ -71,6 +71,19 @@ def test_the_last_batch_is_smaller(store):
     assert len(batches) == total // 7 + 1
 
 
+def test_the_last_batch_is_filled_up_with_ignored_patches(store):
+    plain, filled = make(store, batch=7), make(store, batch=7, multiple=5)
+    assert len(filled) == len(plain)
+    for (x, y), (more_x, more_y) in zip(plain, filled, strict=True):
+        assert len(more_x) == len(more_y) == -(-len(x) // 5) * 5
+        assert np.array_equal(more_x[: len(x)], x)
+        assert np.array_equal(more_y[: len(x)], y)
+        assert (more_y[len(x) :] == 255).all()
+        assert {image.tobytes() for image in more_x} == {image.tobytes() for image in x}
+    ((x, y),) = list(make(store, batch=1, multiple=4, shard=(0, len(plain.index))))
+    assert (len(x), (y[1:] == 255).all()) == (4, True)
+
+
 def test_epochs_differ_and_the_seed_repeats_them(store):
     one, other = make(store), make(store, workers=5)
     first, second = marks(one), marks(one)
@@ -205,7 +218,7 @@ def test_numbers_below_one_are_refused(store):
     for shard in ((1, 1), (-1, 2), (0, 0)):
         with pytest.raises(ConfigError, match="shard"):
             make(store, shard=shard)
-    for name in ("batch", "workers"):
+    for name in ("batch", "workers", "multiple"):
         with pytest.raises(ConfigError, match=f"{name}; expected at least 1, found 0"):
             make(store, **{name: 0})
     with pytest.raises(ConfigError, match="scale; expected above 0, found 0"):

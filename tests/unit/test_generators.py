@@ -58,7 +58,7 @@ def test_a_client_gives_the_same_batches(scenes):
     tds = prepared(dataset(scenes, "a"))
     options = {"batch_size": 4, "augger": light_aug(1.0), "seed": 7}
     with Client(
-        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"
     ) as client:
         there = epoch(fancy_batch_generator(tds.X_train, tds.y_train, client=client, **options))
     here = epoch(fancy_batch_generator(tds.X_train, tds.y_train, **options))

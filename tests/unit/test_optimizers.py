@@ -57,6 +57,15 @@ def test_ranger_starts_from_weights_loaded_after_it_was_built() -> None:
     assert float(weight[0]) == pytest.approx(1.0, abs=1e-4)
 
 
+def test_the_norm_of_all_gradients_together_is_clipped() -> None:
+    weights = [keras.Variable(np.zeros(2, "float32")), keras.Variable(np.zeros(1, "float32"))]
+    optimizer = make_optimizer("sgd", 0.5, weight_decay=0.0, clipnorm=2.0)
+    gradients = [np.array([30.0, 0.0], "float32"), np.array([40.0], "float32")]
+    optimizer.apply([keras.ops.convert_to_tensor(part) for part in gradients], weights)
+    found = np.concatenate([np.asarray(weight) for weight in weights])
+    np.testing.assert_allclose(found, [-0.6, 0.0, -0.8], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_goes_downhill_and_round_trips(name: str) -> None:
     optimizer = make_optimizer(name, 0.1, weight_decay=0.01, clipnorm=1.0)

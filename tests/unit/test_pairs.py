@@ -164,7 +164,7 @@ def test_processes_of_a_cluster_write_the_same_bytes(tmp_path, monkeypatch):
 
     here = written("threads")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as two,
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as two,
         dask.config.set({"scheduler-address": two.scheduler_address}),
     ):
         there = written("processes")

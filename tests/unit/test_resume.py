@@ -51,11 +51,20 @@ def stop_at_step(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> None
     monkeypatch.setattr(checkpoint, "STATE_SECONDS", 0.0)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        # Draws that are no weights go on too.
+        {"optimizer": "ranger", "schedule": "one_cycle", "swa_share": 0.6, "recipe": "device"},
+        # So does the scale of the loss.
+        {"optimizer": "sgd", "schedule": "plateau", "precision": "mixed_float16"},
+    ],
+    ids=["float32", "float16"],
+)
 def test_resumed_run_ends_with_the_same_bytes(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    options = {"epochs": 3, "optimizer": "ranger", "schedule": "one_cycle", "swa_share": 0.6}
-    options |= {"recipe": "device", "batch": 4}  # draws that are no weights go on too
+    options = {"epochs": 3, "batch": 4, **options}
     fit(squares, tmp_path / "whole", **options)
     state = tmp_path / "state"
     for stop in (partial(stop_at_epoch, epoch=1), partial(stop_at_step, epoch=1, step=2)):

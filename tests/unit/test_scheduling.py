@@ -64,6 +64,6 @@ def test_nothing_to_do_is_nothing():
 def test_a_dask_client_takes_the_tasks():
     distributed = pytest.importorskip("distributed")
     with distributed.Client(
-        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None
+        processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"
     ):
         assert list(ordered_map(slow_square, range(7), progress=None)) == [x * x for x in range(7)]
