@@ -36,8 +36,8 @@ WARPED = frozenset({"uint8", "uint16", "int16", "float32", "float64"})
 
 TURNABLE = frozenset({1, 2, 3, 4, 6, 8, 12, 16, 24, 32})
 """Bytes of a pixel that OpenCV turns."""
-TURNS = (None, cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
-"""By the number of quarters."""
+TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""One, two and three quarters."""
 
 log = logging.getLogger(__name__)
 Array = NDArray[Any]
@@ -189,7 +189,7 @@ class _QuarterTurn(A.RandomRotate90):  # type: ignore[misc]
     def apply(self, img: Array, factor: int, **params: Any) -> Array:
         if img[0, 0].nbytes not in TURNABLE:
             return np.asarray(super().apply(img, factor, **params))
-        return cv2.rotate(img, TURNS[factor]).reshape(img.shape) if factor else img
+        return cv2.rotate(img, TURNS[factor - 1]).reshape(img.shape) if factor else img
 
 
 class _Affine(_OpenBorder, A.Affine):  # type: ignore[misc]

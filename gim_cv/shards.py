@@ -72,7 +72,7 @@ class ShardedBlocks:
         step = self.array.chunks[0]
         block = self._blocks.take(step)
         shard, place = divmod(number, self._per_shard)
-        key = self.array.metadata.encode_chunk_key((shard, 0, 0, 0))  # type: ignore[union-attr]
+        key = self.array.metadata.encode_chunk_key((shard, 0, 0, 0))
         path = self._folder / key
         with path.open("rb", buffering=0) as file:
             try:
