@@ -34,6 +34,11 @@ __all__ = ["Augmenter", "FancyPCA", "get_aug_datagen", "light_aug", "strong_aug"
 WARPED = frozenset({"uint8", "uint16", "int16", "float32", "float64"})
 """Types that OpenCV warps; others go through float64."""
 
+TURNABLE = frozenset({1, 2, 3, 4, 6, 8, 12, 16, 24, 32})
+"""Bytes of a pixel that OpenCV turns."""
+TURNS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""One, two and three quarters."""
+
 log = logging.getLogger(__name__)
 Array = NDArray[Any]
 _here = threading.local()
@@ -95,13 +100,13 @@ class Augmenter:
             return image, mask
         seeds = rng.integers(2**32, size=3).tolist()
         image, mask = self._warp(image, mask, seeds[0])
-        # Band by band: ten times as fast as any(axis=-1).
-        blank = np.logical_and.reduce([image[..., k] == 0 for k in range(image.shape[-1])])
+        blank = _blank(image)
         if self.fancy_pca is not None:
             image, mask = self.fancy_pca(image, mask, seeds[1])
         image = self._shade(image, mask, seeds[2])
-        if blank.any():
-            image = np.where(blank[..., None], image.dtype.type(0), image)
+        if blank is not None:
+            image = image.copy()
+            image[blank] = 0
         return image, mask
 
     def _warp(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
@@ -178,6 +183,15 @@ class _OpenBorder:
             self.border_mode = kept
 
 
+class _QuarterTurn(A.RandomRotate90):  # type: ignore[misc]
+    """Turn squares with OpenCV: ten times as fast as the copy of a turned view."""
+
+    def apply(self, img: Array, factor: int, **params: Any) -> Array:
+        if img[0, 0].nbytes not in TURNABLE:
+            return np.asarray(super().apply(img, factor, **params))
+        return cv2.rotate(img, TURNS[factor - 1]).reshape(img.shape) if factor else img
+
+
 class _Affine(_OpenBorder, A.Affine):  # type: ignore[misc]
     pass
 
@@ -196,7 +210,7 @@ BORDER: dict[str, Any] = {"border_mode": cv2.BORDER_REFLECT_101, "fill_mask": IG
 def _turns(kind: Kind) -> list[Any]:
     """List the symmetries that keep the shape: all eight of a square, four of a rectangle."""
     if kind.square:
-        return [A.RandomRotate90(p=1.0), A.HorizontalFlip(p=0.5)]
+        return [_QuarterTurn(p=1.0), A.HorizontalFlip(p=0.5)]
     return [A.HorizontalFlip(p=0.5), A.VerticalFlip(p=0.5)]
 
 
@@ -280,6 +294,15 @@ def _composed(build: Build, kind: Kind) -> _Run:
     if key not in runs:
         runs[key] = _Run(build(kind))
     return runs[key]
+
+
+def _blank(image: Array) -> Array | None:
+    """Return where (row, col) the image is 0 in all bands; None: nowhere."""
+    if image.all():  # most images have no 0 at all, and this tells them fast
+        return None
+    # Band by band: ten times as fast as any(axis=-1).
+    blank = np.logical_and.reduce([image[..., k] == 0 for k in range(image.shape[-1])])
+    return blank if blank.any() else None
 
 
 def _kind(image: Array) -> Kind:

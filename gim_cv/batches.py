@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from gim_cv.errors import ConfigError, StoreError
 from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
 from gim_cv.patches import IGNORE
+from gim_cv.recycler import Recycler
 from gim_cv.sampling import epoch_index
 from gim_cv.store import open_arrays, open_store
 
@@ -146,6 +147,10 @@ class Batches(keras.utils.PyDataset):
             capacity=2 * self._reader.window + self._reader.blocks_in((self._lead + 1) * batch),
             pool=ThreadPoolExecutor(workers, "block"),
         )
+        image, kept = dataset.variables["image"], self._lead + 3  # one comes, one goes, one is used
+        shape = (batch, *image.shape[1:])
+        self._images = Recycler(shape, np.float32 if float32 else image.dtype, kept)
+        self._masks = Recycler((*shape[:-1], 1), np.uint8, kept)
         self._ids = patch_ids(dataset)
         self._plans: dict[int, EpochPlan] = {}
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
@@ -230,9 +235,7 @@ class Batches(keras.utils.PyDataset):
         start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
         self._read_ahead(plan, epoch, index, stop)
         found = self._augmented([self._patch(plan, epoch, step) for step in range(start, stop)])
-        image = self.patches.variables["image"]
-        x = np.empty((stop - start, *image.shape[1:]), np.float32 if self.scale else image.dtype)
-        y = np.empty((*x.shape[:-1], 1), np.uint8)
+        x, y = self._images.take(stop - start), self._masks.take(stop - start)
         for row, (pixels, ids) in enumerate(found):
             y[row] = ids
             if self.scale:

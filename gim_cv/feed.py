@@ -21,6 +21,7 @@ from dask.optimization import cull
 from numpy.typing import NDArray
 
 from gim_cv.schema import ARRAYS, layout, pair_names
+from gim_cv.shards import ShardedBlocks
 
 WINDOW_BYTES = 16 * 2**20
 """Raw bytes of the blocks among which patches are shuffled; two windows are held at most."""
@@ -38,7 +39,8 @@ class BlockReader:
     patches
         Its dask chunks are the blocks; in memory, the blocks that a store would have.
     arrays
-        The arrays of the same patches in a store, where there is one: read without dask.
+        The arrays of the same patches in a store, where there is one: read without dask, and if
+        they lie on disk as we write them, without zarr.
     """
 
     def __init__(
@@ -50,7 +52,10 @@ class BlockReader:
         self.longest = int(np.diff(self.ends, prepend=0).max(initial=1))
         self.window = max(1, WINDOW_BYTES // max(self.longest * patch_bytes, 1))
         self._read: Callable[[int], Sequence[Any]]
-        if arrays is None and image.chunks:
+        if arrays is not None and all(map(ShardedBlocks.is_plain, arrays.values())):
+            blocks = [ShardedBlocks(arrays[name]) for name in ARRAYS]
+            self._read = lambda number: [part.read(number) for part in blocks]
+        elif arrays is None and image.chunks:
             self._read = _dask_blocks([patches[name].data for name in ARRAYS], self.ends)
         else:
             held: Any = arrays
