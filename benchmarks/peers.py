@@ -43,7 +43,7 @@ import numpy as np
 import rasterio
 import rioxarray
 import xarray as xr
-from generated import Meter, line, peak_rss_mib, run_step
+from measuring import Meter, line, peak_rss_mib, run_step
 from prepare import OPTIONS
 from rasterio.windows import Window
 from rasters import TILE, write_pair
@@ -74,15 +74,18 @@ def torchgeo(folder: Path, workers: int = 0) -> Iterable[Any]:
 
     torch.set_num_threads(1)  # it copies small tensors in threads otherwise: four times as slow
 
-    class Images(RasterDataset):
+    class Images(RasterDataset):  # type: ignore[misc]
         filename_glob = "?.tif"
 
-    class Masks(RasterDataset):
+    class Masks(RasterDataset):  # type: ignore[misc]
         filename_glob, is_image = "?.mask.tif", False
 
     both = Images(folder / "raw") & Masks(folder / "raw")
     sampler = GridGeoSampler(both, size=PX)
-    return DataLoader(both, BATCH, sampler=sampler, num_workers=workers, collate_fn=stack_samples)
+    batches: Iterable[Any] = DataLoader(
+        both, BATCH, sampler=sampler, num_workers=workers, collate_fn=stack_samples
+    )
+    return batches
 
 
 def torchgeo_workers(folder: Path) -> Iterable[Any]:
@@ -98,8 +101,8 @@ def xbatcher(folder: Path) -> Iterable[Any]:
         held = []
         for path in sorted((folder / "raw").glob("?.tif")):
             image = rioxarray.open_rasterio(path)
-            mask = rioxarray.open_rasterio(path.with_suffix(".mask.tif")).squeeze("band", drop=True)
-            pair = xr.Dataset({"image": image, "mask": mask})
+            mask: Any = rioxarray.open_rasterio(path.with_suffix(".mask.tif"))
+            pair = xr.Dataset({"image": image, "mask": mask.squeeze("band", drop=True)})
             for patch in BatchGenerator(pair, input_dims={"y": PX, "x": PX}):
                 held.append((patch["image"].to_numpy(), patch["mask"].to_numpy()))
                 if len(held) == BATCH:
