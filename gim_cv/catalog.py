@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
@@ -25,6 +26,8 @@ from pydantic import (
 from gim_cv.errors import ConfigError, MissingError, UnknownError
 
 NAME = r"^[A-Za-z0-9_-]+$"
+UNSEEN = frozenset({"size", "nfiles"})
+"""Keys that DVC leaves out, at any depth, when it looks for a result of the same parameters."""
 SPLIT_NAME = Literal["train", "val", "test"]
 
 
@@ -156,6 +159,13 @@ class Catalog(Entry):
 
     @model_validator(mode="before")
     @classmethod
+    def _dvc_sees_all_names(cls, data: dict[str, Any]) -> dict[str, Any]:
+        for name in UNSEEN & set(_keys(data)):
+            raise ValueError(f"DVC overlooks what is named {name!r}: choose another name")
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
     def _name_pairs(cls, data: dict[str, Any]) -> dict[str, Any]:
         pairs = {key: {"name": key, **row} for key, row in (data.get("pairs") or {}).items()}
         return {**data, "pairs": pairs}
@@ -206,6 +216,13 @@ class Catalog(Entry):
         for tag in tags:
             names |= {tag} if tag in self.pairs else set(self.dataset(tag).pairs)
         return sorted(names)
+
+
+def _keys(value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _keys(item)
 
 
 def load_catalog(path: Path) -> Catalog:

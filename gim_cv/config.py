@@ -214,6 +214,7 @@ class Project:
         self.params = root / "params.yaml"
         self.catalog = root / "data" / "catalog.yaml"
         self.raw = root / "data" / "raw"
+        self.recipes = root / "data" / "recipes"
         self.patches = root / "data" / "patches"
         self.tmp = root / "data" / ".tmp"
         self.manifest = root / "data" / "manifest.json"

@@ -1,12 +1,14 @@
 """What changed between two versions of a project: scenes, labels, statistics, scores.
 
 Scenes are compared by the digests in ``data/manifest.json``; only stores that differ are read, a
-strip of ground at a time (`gim_cv.labelmaps`). Why a store differs is what ``dvc.lock`` recorded.
+strip of ground at a time (`gim_cv.labelmaps`). Why a store differs is what its recipe and
+``dvc.lock`` recorded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from gim_cv.errors import MissingError
 from gim_cv.labelmaps import Counts, Flips, LabelMap, count_changes, worst
 from gim_cv.patches import SPLITS
 from gim_cv.store import open_group
+from gim_cv.template import CODE
 from gim_cv.versions import METRICS, Version
 
 GRID = ("crs", "transform", "height", "width")
@@ -126,16 +129,14 @@ def _scenes(before: Version, after: Version, squares: int) -> Iterator[tuple[Row
         if row["state"] == "same":
             yield row, []
             continue
-        stages = tuple(lock.get(f"prepare@{name}", {}) for lock in locks)
-        row["why"] = list(causes(stages, after)) if None not in both else []
         paths = [f"data/patches/{name}.zarr" if one else None for one in both]
-        changes, flips = compare_labels(
-            *(
-                LabelMap(version.store(path)) if path else None
-                for version, path in zip((before, after), paths, strict=True)
-            ),
-            squares=squares,
-        )
+        maps = [
+            LabelMap(version.store(path)) if path else None
+            for version, path in zip((before, after), paths, strict=True)
+        ]
+        recipes = [one.recipe for one in maps if one]
+        row["why"] = list(causes(name, recipes, locks, after)) if len(recipes) == 2 else []
+        changes, flips = compare_labels(*maps, squares=squares)
         yield row | changes, flips
 
 
@@ -156,31 +157,47 @@ def _state(before: Row | None, after: Row | None) -> str:
     return "same" if before["digest"] == after["digest"] else "changed"
 
 
-def causes(stages: Pair, version: Version) -> Iterator[str]:
+def causes(
+    name: str, recipes: Sequence[Row], locks: Sequence[Row], version: Version
+) -> Iterator[str]:
     """Yield what made a pair's store another one: raw files, parameters, catalog entry, code.
 
     Parameters
     ----------
-    stages
-        The pair's ``prepare`` in ``dvc.lock``, before and after.
+    name
+        The pair.
+    recipes
+        The store's recipe, before and after.
+    locks
+        The stages of ``dvc.lock``, before and after.
     version
         Where the cache is that knows the files of a raw folder.
     """
-    was, now = ({dep["path"]: dep["md5"] for dep in one.get("deps", [])} for one in stages)
-    differing = [path for path in sorted(was.keys() | now.keys()) if was.get(path) != now.get(path)]
-    for path in differing:
-        if path.startswith("data/raw/"):
+    was, now = (_raw(lock.get(f"prepare@{name}", {})) for lock in locks)
+    for path in sorted(was.keys() | now.keys()):
+        if was.get(path) != now.get(path):
             files = changed_values(*(version.files_of(str(d.get(path))) for d in (was, now)))
             names = ", ".join(str(row["name"]) for row in files)
             yield f"raw data {path}" + (f" ({names})" if names else "")
-    params = changed_values(*(one.get("params", {}) for one in stages))
-    for row in params:
-        if not row["name"].startswith("code.yaml."):
-            name = row["name"].removeprefix("params.yaml.").removeprefix("data/catalog.yaml.")
-            yield f"{name}: {row['before']} → {row['after']}"
-    code = any(not path.startswith("data/raw/") for path in differing)
-    if code or any(row["name"].startswith("code.yaml.") for row in params):
+    for row in changed_values(*recipes):
+        key = re.sub(r"^pair\.", f"pairs.{name}.", str(row["name"]))
+        yield f"{key}: {row['before']} → {row['after']}"
+    before, after = (_code(lock.get("recipes", {})) for lock in locks)
+    if before != after:
         yield "code"
+
+
+def _raw(stage: Row) -> dict[str, str]:
+    paths = {dep["path"]: dep["md5"] for dep in stage.get("deps", [])}
+    return {path: md5 for path, md5 in paths.items() if path.startswith("data/raw/")}
+
+
+def _code(stage: Row) -> list[object]:
+    """Return the hashes of files that a stage depends on, or the digest of a project's code."""
+    return [
+        [(dep["path"], dep["md5"]) for dep in stage.get("deps", [])],
+        stage.get("params", {}).get(CODE),
+    ]
 
 
 def compare_labels(

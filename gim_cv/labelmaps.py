@@ -8,6 +8,7 @@ memory depends on a raster's width, not on its area or on the number of patches.
 from __future__ import annotations
 
 import heapq
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -37,6 +38,7 @@ class LabelMap:
     def __init__(self, source: Source) -> None:
         patches = open_store(source)
         ((self.pair, self.grid),) = patches.attrs["pairs"].items()
+        self.recipe: dict[str, Any] = json.loads(patches.attrs["recipe"])
         self.classes: list[str] = list(patches.attrs["classes"])
         self.patch_px = int(patches.sizes["row"])
         self._arrays = open_arrays(source)

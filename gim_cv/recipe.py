@@ -6,6 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from gim_cv.atomic import atomic_folder
+from gim_cv.errors import MissingError
 
 
 def canonical_json(value: object) -> str:
@@ -41,6 +46,40 @@ def recipe_difference(here: Mapping[str, object], stored: Mapping[str, object]) 
         if mine != other:
             return f"{key}: {mine} here, {other} in the store"
     return None
+
+
+def write_recipes(
+    recipes: Mapping[str, Mapping[str, object]], folder: Path, *, tmp_dir: Path | None = None
+) -> None:
+    """Leave in `folder` one JSON file a recipe, under its name, and nothing else."""
+    with atomic_folder(folder, tmp_dir=tmp_dir) as unfinished:
+        for name, recipe in recipes.items():
+            text = json.dumps(recipe, indent=2, sort_keys=True) + "\n"
+            (unfinished / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def read_recipe(folder: Path, name: str) -> dict[str, Any]:
+    """Return one recipe that `write_recipes` left in `folder`.
+
+    Raises
+    ------
+    MissingError
+        It has none of that name.
+    """
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise MissingError(
+            "no recipe of that name",
+            path=path,
+            remedy="Name the pair in data/catalog.yaml, and run `dvc repro recipes`",
+        )
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def recipe_names(folder: Path) -> list[str]:
+    """Return the sorted names of the recipes in `folder`."""
+    return sorted(path.stem for path in folder.glob("*.json"))
 
 
 def _plain(value: object) -> object:

@@ -30,8 +30,8 @@ LISTS = (".gitignore", ".dvcignore")
 CODE = "code.yaml"
 CODE_DEP = re.compile(r"^\s+- (gim_cv/\S+\.py)$")
 STAGE = re.compile(r"^  (\w+):$")
-GROUPED = {"code": "prepare"}
-"""Stages that put the code of another into one file: a digest does that too."""
+DIGESTED_BY = {"prepare": "recipes"}
+"""Stages whose code another stage depends on in their place."""
 HEAD = """\
 # code.yaml holds a digest of the code of gim_cv that each stage runs: `gim-cv upgrade` renews it
 # after another version has been installed, and marks the stages whose code has changed.
@@ -56,7 +56,7 @@ def template_root() -> Path:
 def pipeline_files() -> dict[str, str]:
     """Return path → text of the files that belong to the pipeline: dvc.yaml and the stages."""
     root = template_root()
-    stages = [p for p in sorted((root / "stages").glob("*.py")) if p.stem not in GROUPED]
+    stages = sorted((root / "stages").glob("*.py"))
     texts = {f"stages/{path.name}": _text(path) for path in stages}
     return {"dvc.yaml": without_code(_text(root / "dvc.yaml")), **texts}
 
@@ -66,14 +66,17 @@ def without_code(text: str) -> str:
     head, body = re.split(r"(?m)^(?=vars:)", text, maxsplit=1)
     lines, stage = [head.splitlines()[0], *HEAD.splitlines()], ""
     for line in body.splitlines():
+        key, indent = line.strip(), " " * (len(line) - len(line.lstrip()))
         if found := STAGE.match(line):
-            stage = found[1]
-        if stage in GROUPED or CODE_DEP.match(line):
+            stage, lacking = found[1], found[1] not in DIGESTED_BY
+        if CODE_DEP.match(line):
             continue
-        lines.append(line.replace("data/code.json", f"stages/{stage}.py"))
-        if line.strip() == "params:":
-            indent = " " * (len(line) - len(line.lstrip()) + 2)
-            lines += [f"{indent}- {CODE}:", f"{indent}    - stages.{stage}"]
+        if key in {"params:", "outs:"} and lacking:
+            lines += [f"{indent}params:", f"{indent}  - {CODE}:", f"{indent}      - stages.{stage}"]
+            lacking = False
+            if key == "params:":
+                continue
+        lines.append(line)
     return "\n".join(lines) + "\n"
 
 
@@ -83,11 +86,20 @@ def code_digests() -> dict[str, str]:
     name = ""
     for line in _text(template_root() / "dvc.yaml").splitlines():
         if stage := STAGE.match(line):
-            name = GROUPED.get(stage[1], stage[1])
+            name = stage[1]
         elif code := CODE_DEP.match(line):
             content = hashlib.sha256((PACKAGE.parent / code[1]).read_bytes()).hexdigest()
             found.setdefault(name, hashlib.sha256()).update(f"{code[1]} {content}\n".encode())
     return {stage: digest.hexdigest()[:16] for stage, digest in found.items()}
+
+
+def code_of_project(root: Path, stage: str) -> str:
+    """Return a digest of the code that a stage of the project depends on, as DVC sees it."""
+    files = read_yaml(root / "dvc.yaml")["stages"][stage]["deps"]
+    code = root / CODE
+    parts = [_text(root / path) for path in files]
+    parts += [read_yaml(code)["stages"][stage]] if code.is_file() else []
+    return _digest("".join(f"{_digest(part)}\n" for part in parts))
 
 
 def code_file(files: Mapping[str, str]) -> str:
@@ -111,8 +123,8 @@ def check_code(root: Path, stage: str) -> None:
     path = root / CODE
     if not path.is_file():
         return
-    said = read_yaml(path)
-    if said["stages"].get(stage) != code_digests().get(stage):
+    said, listed = read_yaml(path), DIGESTED_BY.get(stage, stage)
+    if said["stages"].get(listed) != code_digests().get(listed):
         raise RunError(
             f"the stage {stage!r} has other code than this project was made with",
             path=path,

@@ -3,10 +3,11 @@
 import sys
 
 from gim_cv.audit import audit_scene
-from gim_cv.catalog import load_catalog
-from gim_cv.config import load_params, project
+from gim_cv.catalog import Pair
+from gim_cv.config import Prepare, Split, project
 from gim_cv.ground import GroundSplit
 from gim_cv.pairs import PairStream, open_scene
+from gim_cv.recipe import read_recipe
 from gim_cv.stage import run_stage
 from gim_cv.store import write_store
 
@@ -14,14 +15,15 @@ from gim_cv.store import write_store
 def main() -> None:
     """Write data/patches/PAIR.zarr."""
     here, name = project(), sys.argv[1]
-    pair = load_catalog(here.catalog).pair(name)
-    params = load_params(here.params)
-    prepare, split = params.prepare.model_dump(), params.split.model_dump()
+    found = read_recipe(here.recipes, name)
+    pair = Pair(**found["pair"])
+    prepare = Prepare(**found["prepare"]).model_dump()
+    split = Split(**found["split"]).model_dump()
     scene = open_scene(pair, here.raw, split=GroundSplit(**split), **prepare)
     for doubt in audit_scene(pair, scene).warnings:
         sys.stderr.write(f"warning: {name}: {doubt}\n")
     patches = PairStream(pair, scene, progress=name)
-    recipe = {"pair": pair.model_dump(mode="json"), "prepare": prepare, "split": split}
+    recipe = {"pair": found["pair"], "prepare": prepare, "split": split}
     out = here.patches / f"{name}.zarr"
     write_store(patches, out, recipe=recipe, attrs=patches.attrs, tmp_dir=here.tmp)
 

@@ -23,17 +23,18 @@ NOT_DEPENDENCIES = {
         )
     ),
 }
-# A stage of many pairs depends on one file that another stage makes of its code.
-IN_ONE_FILE = {"code": "prepare"}
+# A stage of many pairs depends on a digest that another stage makes of its code.
+DIGESTED = {"recipes": "prepare"}
 STAGE = re.compile(r"^  (\w+):$")
 CODE = re.compile(r"^\s+- (?:stages|gim_cv)/\S+\.py$")
 
 
 def code_of(stage: str) -> list[str]:
     """The files whose edit must run the stage again."""
-    if stage in IN_ONE_FILE.values():
+    if stage in DIGESTED.values():
         return []
-    files = closure(ROOT / "stages" / f"{IN_ONE_FILE.get(stage, stage)}.py")
+    scripts = {stage, DIGESTED.get(stage, stage)}
+    files = {path for name in scripts for path in closure(ROOT / "stages" / f"{name}.py")}
     names = sorted({path.relative_to(ROOT).as_posix() for path in files} - NOT_DEPENDENCIES)
     own = f"stages/{stage}.py"
     return [own, *(name for name in names if name != own)]

@@ -40,8 +40,8 @@ def test_code_deps_are_the_import_closure():
 
 def test_the_closure_follows_what_a_stage_uses():
     assert "gim_cv/losses/overlap.py" in code_of("train")
-    assert "gim_cv/raster.py" in code_of("code")
-    assert not [f for f in code_of("code") if f.startswith(("gim_cv/losses", "gim_cv/models"))]
+    assert "gim_cv/raster.py" in code_of("recipes")
+    assert not [f for f in code_of("recipes") if f.startswith(("gim_cv/losses", "gim_cv/models"))]
 
 
 def leaves(model: type[BaseModel], prefix=""):
@@ -107,7 +107,7 @@ def test_every_output_is_ignored_or_tracked_by_git():
 HEAVY = ("keras", "tensorflow", "albumentations", "jax")
 
 
-@pytest.mark.parametrize("stage", ["fetch", "prepare", "manifest", "combine"])
+@pytest.mark.parametrize("stage", ["fetch", "recipes", "prepare", "manifest", "combine"])
 def test_data_stages_never_load_the_learning_libraries(stage):
     code = (
         f"import sys, json; import stages.{stage};"

@@ -53,6 +53,8 @@ def test_an_unknown_tag_lists_the_nearest(tmp_path):
         ("id: 1", "id: 2", r"class_names has no name for class 2"),
         ("labels: a.geojson}", "labels: a.geojson, bounds: [1, 0, 0, 1]}", "left < right"),
         ('sha256: "%s", ' % ("0" * 64), "", "give sha256"),
+        ("a: {source", "size: {source", "DVC overlooks what is named 'size'"),
+        ("labels: a.geojson}", "labels: a, class_attribute: c, classes: {nfiles: 1}}", "'nfiles'"),
         ("pairs:", "pairs: [", "not YAML"),
     ],
 )

@@ -39,7 +39,8 @@ def write_pair(root, name, *, buildings):
     mask[:, :buildings] = 1
     patches["mask"] = (patches["mask"].dims, mask)
     patches["split"][:] = [0, 0, 1, 2]
-    write_store(patches, root / f"data/patches/{name}.zarr", recipe={"pair": name})
+    recipe = {"pair": {"name": name, "nodata": buildings}, "prepare": {"overlap": buildings / 8}}
+    write_store(patches, root / f"data/patches/{name}.zarr", recipe=recipe)
     return patches
 
 
@@ -55,8 +56,9 @@ def write_version(root, tag, buildings, *, overlap):
     write_store(patches, root / "data/combined.zarr", recipe={}, attrs=attrs)
     (root / "params.yaml").write_text(yaml.safe_dump({"prepare": {"overlap": overlap}}))
     raw = {"path": "data/raw/town", "md5": f"{tag}.dir"}
-    params = {"params.yaml": {"prepare": {"overlap": overlap}}}
-    lock = {f"prepare@{name}": {"deps": [raw], "params": params} for name in buildings}
+    recipe = {"path": "data/recipes/any.json", "md5": tag}
+    lock = {f"prepare@{name}": {"deps": [recipe, raw]} for name in buildings}
+    lock["recipes"] = {"deps": [{"path": "gim_cv/raster.py", "md5": tag}]}
     (root / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": lock}))
     metrics = root / "data/results/evaluate/metrics.json"
     metrics.parent.mkdir(parents=True, exist_ok=True)
@@ -102,9 +104,15 @@ def test_scenes_are_told_apart_by_what_they_hold(found):
     ]
     way = {"from": "background", "to": "building", "pixels": 4 * 3 * 16}
     assert rows["grown"]["flipped"]["ways"] == [way]
-    assert rows["grown"]["why"] == ["raw data data/raw/town", "prepare.overlap: 0.5 → 0.0"]
+    assert rows["grown"]["why"] == [
+        "raw data data/raw/town",
+        "pairs.grown.nodata: 2 → 5",
+        "prepare.overlap: 0.25 → 0.625",
+        "code",
+    ]
     assert rows["gone"]["area_m2"][0]["building"] == 4 * 1 * 16 / 4
     assert rows["gone"]["area_m2"][1] is None
+    assert rows["gone"]["why"] == []
     assert "area_m2" not in rows["kept"]
     assert found.content["patches"] == {"train": [6, 6], "val": [3, 3], "test": [3, 3]}
     assert [(one.pair, one.pixels) for one in found.flips] == [("grown", 48), ("grown", 48)]

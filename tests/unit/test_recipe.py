@@ -5,7 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from gim_cv.recipe import canonical_json, recipe_difference, sha256_text
+from gim_cv.errors import MissingError
+from gim_cv.recipe import (
+    canonical_json,
+    read_recipe,
+    recipe_difference,
+    recipe_names,
+    sha256_text,
+    write_recipes,
+)
 
 
 def test_equal_values_have_equal_text():
@@ -40,3 +48,14 @@ def test_a_digest_is_the_one_of_sha256sum():
 )
 def test_the_first_difference_is_named(here, stored, message):
     assert recipe_difference(here, stored) == message
+
+
+def test_recipes_lie_in_a_file_each_and_those_of_before_are_gone(tmp_path):
+    folder = tmp_path / "recipes"
+    write_recipes({"old": {}, "a": {"seed": 1}}, folder)
+    write_recipes({"b": {"pair": {"nodata": np.inf}}, "a": {"seed": 2}}, folder)
+    assert recipe_names(folder) == ["a", "b"]
+    assert read_recipe(folder, "a") == {"seed": 2}
+    assert read_recipe(folder, "b") == {"pair": {"nodata": np.inf}}
+    with pytest.raises(MissingError, match=r"old\.json.*Name the pair in data/catalog\.yaml"):
+        read_recipe(folder, "old")

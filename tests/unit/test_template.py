@@ -9,7 +9,7 @@ from projects import environment
 from gim_cv import template
 from gim_cv.errors import ConfigError, RunError
 
-STAGES = {"fetch", "prepare", "manifest", "combine", "train", "evaluate", "report"}
+STAGES = {"fetch", "recipes", "manifest", "combine", "train", "evaluate", "report"}
 
 
 @pytest.fixture
@@ -30,23 +30,20 @@ def test_dvc_yaml_names_a_digest_in_place_of_each_stages_code():
     ours, theirs = yaml.safe_load((ROOT / "dvc.yaml").read_text()), yaml.safe_load(text)
     assert theirs["vars"] == ours["vars"]
     assert theirs["plots"] == ours["plots"]
-    assert ours["stages"].pop("code")
     assert theirs["stages"].keys() == ours["stages"].keys()
     for name, body in ours["stages"].items():
         whole, bare = body.get("do", body), theirs["stages"][name].get("do", theirs["stages"][name])
         deps = [dep for dep in whole["deps"] if not dep.startswith("gim_cv/")]
-        deps = [dep.replace("data/code.json", "stages/prepare.py") for dep in deps]
-        params = [{"code.yaml": [f"stages.{name}"]}, *whole["params"]]
-        assert bare == whole | {"deps": deps, "params": params}
+        params = [{"code.yaml": [f"stages.{name}"]}, *whole.get("params", [])]
+        digest = {"params": params} if name != "prepare" else {}
+        assert bare == whole | {"deps": deps} | digest
 
 
 def test_the_template_is_this_repository_and_each_stage_has_a_digest():
     files = template.pipeline_files()
     assert template.template_root() == ROOT
     assert {path for path in files if path != "dvc.yaml"} == {
-        path.relative_to(ROOT).as_posix()
-        for path in (ROOT / "stages").glob("*.py")
-        if path.name != "code.py"
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").glob("*.py")
     }
     code = yaml.safe_load(template.code_file(files))
     assert set(code["stages"]) == STAGES
@@ -108,6 +105,28 @@ def test_an_upgrade_marks_stages_renews_files_and_keeps_edited_ones(tmp_path, mo
     assert (tmp_path / "dvc.yaml").read_text() == files["dvc.yaml"]
     template.check_code(tmp_path, "combine")
     assert template.upgrade_project(tmp_path) == ([], [], ["stages/train.py"])
+
+
+def test_prepare_refuses_other_code_though_another_stage_lists_it(tmp_path):
+    code = yaml.safe_load(template.code_file({}))
+    code["stages"]["recipes"] = "0" * 16
+    (tmp_path / "code.yaml").write_text(yaml.safe_dump(code))
+    with pytest.raises(RunError, match="the stage 'prepare' has other code"):
+        template.check_code(tmp_path, "prepare")
+
+
+@pytest.mark.parametrize("edited", ["stages/prepare.py", "gim_cv/raster.py", "code.yaml"])
+def test_the_code_of_a_project_is_known_by_each_file_that_its_stage_lists(tmp_path, edited):
+    deps = ["stages/prepare.py", "gim_cv/raster.py"]
+    stages = {"stages": {"recipes": {"deps": deps}}}
+    texts = {"dvc.yaml": yaml.safe_dump(stages), "code.yaml": "stages: {recipes: old}\n"}
+    for path, text in (texts | dict.fromkeys(deps, "same\n")).items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text(text)
+    before = template.code_of_project(tmp_path, "recipes")
+    assert template.code_of_project(tmp_path, "recipes") == before
+    (tmp_path / edited).write_text(texts.get(edited, "old").replace("old", "new"))
+    assert template.code_of_project(tmp_path, "recipes") != before
 
 
 def test_a_checkout_needs_no_code_file(tmp_path):
