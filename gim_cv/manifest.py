@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from gim_cv.patches import SPLITS
-from gim_cv.store import open_store, store_digest
+from gim_cv.store import open_group, store_digest
 
 
 def write_manifest(patches_dir: Path, pairs: Iterable[str], out: Path) -> None:
@@ -45,12 +45,13 @@ def write_manifest(patches_dir: Path, pairs: Iterable[str], out: Path) -> None:
 
 
 def _describe(path: Path) -> dict[str, Any]:
-    store = open_store(path)
-    split = np.asarray(store["split"])
-    pixels = np.asarray(store["class_pixels"]).sum(axis=0, dtype=np.int64)
+    group = open_group(path)
+    classes: Any = group.attrs["classes"]
+    split = np.asarray(group["split"])
+    pixels = np.asarray(group["class_pixels"]).sum(axis=0, dtype=np.int64)
     return {
-        "recipe_sha256": store.attrs["recipe_sha256"],
+        "recipe_sha256": group.attrs["recipe_sha256"],
         "digest": store_digest(path),
         "patches": {name: int((split == code).sum()) for code, name in enumerate(SPLITS)},
-        "class_pixels": dict(zip(store.attrs["classes"], pixels.tolist(), strict=True)),
+        "class_pixels": dict(zip(classes, pixels.tolist(), strict=True)),
     }

@@ -190,15 +190,25 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
                 path=str(source),
                 remedy="Prepare and save again, or open it with the recipe that made it",
             )
-    patches: xr.Dataset = xr.open_zarr(
-        group.store, consolidated=False, zarr_format=3, chunks={}, decode_times=False
+    pixels: xr.Dataset = xr.open_zarr(
+        group.store,
+        consolidated=False,
+        zarr_format=3,
+        chunks={},
+        decode_times=False,
+        drop_variables=list(COORDS),
     )
     # Rebuilt in the schema's order: the order of a folder listing is the file system's.
     return xr.Dataset(
-        {name: patches[name].variable for name in ARRAYS},
-        coords={name: patches[name].variable.load() for name in COORDS},
-        attrs=patches.attrs,
+        {name: pixels[name].variable for name in ARRAYS},
+        coords={name: _read_whole(group, name) for name in COORDS},
+        attrs=pixels.attrs,
     )
+
+
+def _read_whole(group: zarr.Group, name: str) -> xr.Variable:
+    """Return a coordinate in memory: dask takes longer to plan than its few bytes to read."""
+    return xr.Variable(COORDS[name][0], np.asarray(group[name]), group[name].attrs.asdict())
 
 
 def open_arrays(source: Source) -> dict[str, zarr.Array[Any]]:
