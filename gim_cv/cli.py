@@ -18,7 +18,7 @@ app = typer.Typer(
 
 FAMILIES = (
     (projects.init, projects.upgrade),
-    (data.check, data.verify),
+    (data.check, data.prepare, data.verify),
     (experiments.select, experiments.compare, experiments.search),
     (versions.diff,),
 )

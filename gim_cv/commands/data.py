@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import typer
 from rich.console import Console
@@ -18,6 +19,26 @@ def verify() -> None:
         faults += fault is not None
         console.print(f"[green]✓[/] {what}" if fault is None else f"[red]✗[/] {fault}")
     if faults:
+        raise typer.Exit(1)
+
+
+def prepare(
+    jobs: int = typer.Option(
+        None, "--jobs", "-j", min=1, help="Pairs at a time; as many as there are CPUs by default."
+    ),
+) -> None:
+    """Prepare every pair that is not up to date, several at a time; then run dvc repro."""
+    from dask.system import CPU_COUNT
+
+    from gim_cv.config import project
+    from gim_cv.manypairs import prepare_pairs
+
+    console, failed = Console(soft_wrap=True), 0
+    for pair, whole, said in prepare_pairs(project().root.resolve(), jobs=jobs or CPU_COUNT):
+        failed += not whole
+        sys.stderr.write(said)
+        console.print(f"[green]✓[/] {pair}" if whole else f"[red]✗[/] {pair}")
+    if failed:
         raise typer.Exit(1)
 
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from projects import (
     changed_stages,
     edit_yaml,
@@ -69,7 +70,19 @@ def test_an_edit_marks_what_depends_on_it_and_nothing_else(project):
     losses.write_text(original)
     assert changed_stages(project) == set()
     edit_yaml(project / "data/catalog.yaml", force_split)
+    assert changed_stages(project) == {"recipes"}
+    run(project, "dvc", "repro", "recipes")
     assert changed_stages(project) - {"manifest"} == {"prepare@a"}
+    edit_yaml(project / "params.yaml", lambda params: params["split"].update(seed=9))
+    run(project, "dvc", "repro", "recipes")
+    assert changed_stages(project) - {"manifest"} == {"prepare@a", "prepare@b"}
+
+
+def test_an_experiment_with_another_entry_prepares_that_pair_alone(project):
+    text = run(
+        project, "dvc", "exp", "run", "-S", "data/catalog.yaml:+pairs.b.split=val", "combine"
+    )
+    assert stages_run(text) == ["recipes", "prepare@b", "manifest", "combine"]
 
 
 def test_a_mistyped_parameter_is_refused(project):
@@ -85,6 +98,34 @@ def test_the_same_bytes_in_another_folder_with_other_workers(built, tmp_path, mo
     there, here = locked_hashes(built), locked_hashes(other)
     names = ["data/patches/a.zarr", "data/patches/b.zarr", "data/combined.zarr"]
     assert [here[n] for n in names] == [there[n] for n in names]
+
+
+def test_pairs_prepared_side_by_side_are_what_dvc_makes_one_by_one(built, tmp_path):
+    def ticks(text):
+        return [line for line in text.splitlines() if line[:1] in ("✓", "✗")]
+
+    twin = make_project(tmp_path / "elsewhere" / "twin")
+    catalog = twin / "data/catalog.yaml"
+    right = catalog.read_text()
+    edit_yaml(catalog, lambda data: data["pairs"]["b"].update(bands=[9]))
+    text = run(twin, "gim-cv", "prepare", "--jobs", "2", check=False)
+    assert ticks(text) == ["✓ a", "✗ b"]
+    assert "no such band" in text
+    catalog.write_text(right)
+    assert ticks(run(twin, "gim-cv", "prepare")) == ["✓ b"]
+    assert ticks(run(twin, "gim-cv", "prepare")) == []
+    assert stages_run(run(twin, "dvc", "repro", "combine")) == ["manifest", "combine"]
+    here, there = (yaml.safe_load((p / "dvc.lock").read_text())["stages"] for p in (twin, built))
+    assert here == {name: there[name] for name in here}
+    assert "combine" in here
+
+    edit_yaml(catalog, lambda data: data["pairs"]["a"].update(split="val"))
+    assert ticks(run(twin, "gim-cv", "prepare")) == ["✓ a"]
+    assert locked_hashes(twin)["data/patches/a.zarr"] != locked_hashes(built)["data/patches/a.zarr"]
+    catalog.write_text(right)
+    assert ticks(run(twin, "gim-cv", "prepare")) == ["✓ a"]
+    assert "up to date" in run(twin, "dvc", "repro", "combine")
+    assert yaml.safe_load((twin / "dvc.lock").read_text())["stages"] == here
 
 
 def test_a_dropped_pair_leaves_a_clone_clean(project, tmp_path):
