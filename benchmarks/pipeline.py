@@ -25,7 +25,7 @@ changed pair's own stage, manifest and combine, each run by itself.
 A command and its floor take turns, and the least CPU time of each counts. Every pair is the same
 small scene under another name. The first build is not timed: its outputs are made in one process
 and entered into dvc.lock at once. Each project is a temporary folder (TMPDIR). 1,000 pairs take
-some 20 minutes.
+some ten minutes.
 """
 
 from __future__ import annotations
