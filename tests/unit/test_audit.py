@@ -94,7 +94,7 @@ def test_real_labels_sit_on_their_roofs(shared_data, tmp_path):
 @pytest.mark.e2e
 def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
     folder = make_project(tmp_path / "project")
-    run(folder, "dvc", "repro", "-q", "fetch@scenes")
+    run(folder, "dvc", "repro", "-q", "fetch@scenes", "recipes")
     assert "train/val/test" in run(folder, "gim-cv", "check")
     found = json.loads(run(folder, "gim-cv", "check", "--json", "a"))
     assert [row["name"] for row in found["pairs"]] == ["a"]
