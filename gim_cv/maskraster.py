@@ -123,10 +123,9 @@ class MaskRaster:
 
     def _read(self, window: Window, background: int) -> Array:
         """Return class ids of a window of the label raster, `background` outside it."""
-        out = np.full((window.height, window.width), background, np.uint8)
         inside = window.clipped(self.own.height, self.own.width)
         if inside.height == 0 or inside.width == 0:
-            return out
+            return np.full((window.height, window.width), background, np.uint8)
         place = FileWindow(inside.col0, inside.row0, inside.width, inside.height)
         colours = any(isinstance(value, tuple) for value in self.ids)
         try:
@@ -136,6 +135,9 @@ class MaskRaster:
         except RasterioError as err:
             raise unreadable(err, inside, self.path) from err
         ids = _translate(raw, self.ids, known, self.path)
+        if inside == window:
+            return ids
+        out = np.full((window.height, window.width), background, np.uint8)
         out[inside.within(window)] = ids
         return out
 

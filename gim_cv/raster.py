@@ -99,7 +99,7 @@ class ImageSource:
     def read_native(self, window: Window) -> tuple[Array, Bool]:
         """Return image and validity, as `read`, of a window of `native`."""
         inside = window.clipped(self.native.height, self.native.width)
-        image = np.zeros((inside.height, inside.width, len(self.band_names)), self.dtype)
+        image = np.empty((inside.height, inside.width, len(self.band_names)), self.dtype)
         if image.size == 0:
             return _placed(image, np.zeros(image.shape[:2], bool), inside, window)
         place = FileWindow(

@@ -23,7 +23,7 @@ Array = NDArray[Any]
 Bool = NDArray[np.bool_]
 METHODS = ("bilinear", "cubic")
 """Ways to enlarge; shrinking always averages by area."""
-STRIP_PX = 2**17
+STRIP_PX = 2**16
 """Pixels that are best resampled at once: their sums take some megabytes."""
 _DIGITS = 6  # class shares are compared after rounding, so that ties do not hang on float noise
 

@@ -146,11 +146,10 @@ class Scene:
     def tasks(self) -> list[Int]:
         """Return the patches, (n, 3) row0, col0 and split code, in groups to be read at once."""
         bands, itemsize = len(self.image.band_names), self.image.dtype.itemsize
-        pixel_bytes = float(bands * itemsize + 4)  # mask, and who may see it
-        resampler = self.image.resampler
-        factors = (
-            (1.0, 1.0) if resampler is None else (resampler.rows.factor, resampler.cols.factor)
-        )
+        pixel_bytes, factors = float(bands * itemsize + 4), (1.0, 1.0)  # mask, and who may see it
+        if self.image.resampler is not None:
+            pixel_bytes += 4 * bands  # the sums of its strips, which the allocator does not return
+            factors = self.image.resampler.rows.factor, self.image.resampler.cols.factor
         table = self.territory.patches(self.patches)
         return group_tasks(table, self.patches, Cost(self.image.block, factors, pixel_bytes))
 
