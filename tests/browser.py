@@ -27,6 +27,7 @@ QUIET = (
     # Nothing leaves this machine: a request fails, and is in the log all the same.
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
+OWN_HOSTS = (".google.com", "update.googleapis.com")  # what the browser asks for by itself
 
 
 class Seen(NamedTuple):
@@ -70,5 +71,5 @@ def _requests(log: Path) -> list[str]:
     return sorted(
         url
         for url, parts in asked.items()
-        if parts.scheme.startswith("http") and not str(parts.hostname).endswith(".google.com")
+        if parts.scheme.startswith("http") and not str(parts.hostname).endswith(OWN_HOSTS)
     )
