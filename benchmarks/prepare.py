@@ -9,17 +9,21 @@ prints one JSON line a case:
 ``n``, ``unit``  patches made: 256×256×3 uint8 and their masks
 ``wall_s``       time of cutting and writing all pairs, imports not counted
 ``cpu_s``        its CPU time, all threads, user and system
-``floor_cpu_s``  CPU time of the floor: the same rasters read once with rasterio, block by
-                 block, and as many patches written with the same codec
+``threads``      as many as processors; 1 under ``DASK_SCHEDULER=synchronous``
+``floor_cpu_s``  CPU time of the floor in as many threads: the same rasters read once with
+                 rasterio, block by block, and as many patches written with the same codec
 ``ratio``        cpu_s / floor_cpu_s
+``floor1_cpu_s`` CPU time of the floor in one thread
 ``per_cpu_s``    patches for each second of CPU
 ``peak_rss_mib`` most memory the process held, imports and GDAL's cache counted
 ``bytes``        raw bytes of the patches, images and masks
 ================ =========================================================================
 
 Images are LZW GeoTIFFs in tiles of 256 px: four of 4096×4096 px, in `big` one of 20,000×20,000.
-Each step runs in a process of its own, in a temporary folder (TMPDIR) of up to 4 GB. Both sides run
-`REPEATS` times in turn, and of each the run with the least CPU time counts.
+Each step runs in a process of its own, in a temporary folder (TMPDIR) of up to 4 GB. All sides run
+`REPEATS` times in turn, and of each the run with the least CPU time counts. Threads side by side
+share caches and memory, and take more CPU time for the same work than one does: therefore the
+floor has as many as `prepare`.
 """
 
 from __future__ import annotations
@@ -27,13 +31,18 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import dask.array  # noqa: F401 - xarray imports it at its first array; imports are not counted
+import dask
+import dask.array
+import numpy as np
 import rasterio
 import xarray as xr
+from dask.system import CPU_COUNT
 from measuring import REPEATS, Meter, best_of, line, peak_rss_mib, run_step
 from rasters import METRES, write_pair
 
@@ -42,6 +51,7 @@ from gim_cv.ground import GroundSplit
 from gim_cv.pairs import PatchOptions, stream_pair
 from gim_cv.store import open_store, write_store
 
+STEPS = ("inputs", "prepare", "floor", "floor1")
 PX = 256
 RULE = GroundSplit("blocks", 512.0, (0.7, 0.2, 0.1), 1, 0.0, 0, 0)
 OPTIONS: PatchOptions = {
@@ -75,6 +85,11 @@ CASES = {
 }
 
 
+def threads() -> int:
+    """Return the number of threads that cut patches: all processors, or as dask is told."""
+    return 1 if dask.config.get("scheduler", None) == "synchronous" else CPU_COUNT
+
+
 def inputs(case: Case, folder: Path, *, quick: bool) -> dict[str, Any]:
     """Write the images and labels of a case, and the list of pairs."""
     polygons = case.polygons and case.polygons[quick]
@@ -102,28 +117,40 @@ def prepare(case: Case, folder: Path) -> dict[str, Any]:
     return found | {"bytes": sum(s["image"].nbytes + s["mask"].nbytes for s in stores)}
 
 
-def floor(folder: Path) -> dict[str, Any]:
+def floor(folder: Path, threads: int) -> dict[str, Any]:
     """Read all rasters once and write as many patches as `prepare` did; return what it cost."""
     pairs = pairs_in(folder)
+    names = [name for pair in pairs for name in (*pair.image, pair.labels)]
+    rasters = [folder / "raw" / "bench" / name for name in names if name.endswith(".tif")]
     stores = [open_store(folder / f"{pair.name}.zarr") for pair in pairs]
+    counts = np.diff(np.linspace(0, sum(s.sizes["patch"] for s in stores), threads + 1).astype(int))
     source = stores[0].isel(patch=slice(0, 256)).load()
-    with Meter() as meter:
-        for pair in pairs:
-            for name in (*pair.image, pair.labels):
-                if name.endswith(".tif"):
-                    _read(folder / "raw" / "bench" / name)
-        write_store(_repeat(source, stores), folder / "floor.zarr", recipe={})
+    with Meter() as meter, ThreadPoolExecutor(threads) as pool:
+        for path in rasters:
+            _wait(pool.map(partial(_read, path, threads), range(threads)))
+        targets = [folder / f"floor{part}.zarr" for part in range(threads)]
+        _wait(pool.map(partial(_write, source), counts.tolist(), targets))
     return {"cpu_s": meter.cpu}
 
 
-def _read(path: Path) -> None:
+def _wait(done: Iterable[None]) -> None:
+    for _ in done:
+        pass
+
+
+def _read(path: Path, parts: int, part: int) -> None:
+    """Read the blocks of one of `parts` equal parts of a raster."""
     with rasterio.open(path) as raster:
-        for _, window in raster.block_windows(1):
-            raster.read(window=window)
+        windows = [window for _, window in raster.block_windows(1)]
+        for number in np.array_split(np.arange(len(windows)), parts)[part].tolist():
+            raster.read(window=windows[number])
 
 
-def _repeat(source: xr.Dataset, stores: list[xr.Dataset]) -> Iterator[xr.Dataset]:
-    left = sum(store.sizes["patch"] for store in stores)
+def _write(source: xr.Dataset, count: int, path: Path) -> None:
+    write_store(_repeat(source, count), path, recipe={})
+
+
+def _repeat(source: xr.Dataset, left: int) -> Iterator[xr.Dataset]:
     while left > 0:
         yield source.isel(patch=slice(0, left))
         left -= source.sizes["patch"]
@@ -134,8 +161,8 @@ def run_case(name: str, *, quick: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="gim_cv-prepare-") as temporary:
         folder = Path(temporary)
         run_step(__file__, "inputs", folder, name, *["--quick"] * quick)
-        found, least = best_of(
-            1 if quick else REPEATS, __file__, ("prepare", "floor"), folder, name
+        found, least, one = best_of(
+            1 if quick else REPEATS, __file__, ("prepare", "floor", "floor1"), folder, name
         )
     return line(
         name,
@@ -145,6 +172,8 @@ def run_case(name: str, *, quick: bool) -> dict[str, Any]:
         cpu_s=found["cpu_s"],
         floor_cpu_s=least["cpu_s"],
         peak_rss_mib=found["peak_rss_mib"],
+        threads=threads(),
+        floor1_cpu_s=round(one["cpu_s"], 2),
         bytes=found["bytes"],
     )
 
@@ -154,7 +183,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--case", choices=CASES, action="append", help="one case (may repeat)")
     parser.add_argument("--quick", action="store_true", help="smaller inputs: under 50 s in all")
-    parser.add_argument("--step", choices=("inputs", "prepare", "floor"), help=argparse.SUPPRESS)
+    parser.add_argument("--step", choices=STEPS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.step:
@@ -162,7 +191,8 @@ def main() -> None:
         steps = {
             "inputs": lambda: inputs(case, args.folder, quick=args.quick),
             "prepare": lambda: prepare(case, args.folder),
-            "floor": lambda: floor(args.folder),
+            "floor": lambda: floor(args.folder, threads()),
+            "floor1": lambda: floor(args.folder, 1),
         }
         print(json.dumps(steps[args.step]()))
         return

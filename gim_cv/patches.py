@@ -213,8 +213,19 @@ def cut(
 
 def blank(image: Array, where: Array) -> None:
     """Set the pixels of `image` (h, w, C, contiguous) that `where` (h, w) says to 0, in place."""
-    pixel = np.dtype((np.void, image.itemsize * image.shape[2]))  # whole pixels: 5 times as fast
-    image.view(pixel)[..., 0][where] = np.zeros((), pixel)
+    pixels = _pixels(image)
+    pixels[where] = np.zeros((), pixels.dtype)
+
+
+def transposed(image: Array) -> Array:
+    """Return `image` (h, w, C, contiguous) with rows as columns: (w, h, C), contiguous."""
+    turned = np.ascontiguousarray(_pixels(image).T)
+    return turned.view(image.dtype).reshape(*turned.shape, image.shape[2])
+
+
+def _pixels(image: Array) -> Array:
+    """Return `image` (h, w, C, contiguous) as (h, w) whole pixels: moved 2 to 5 times as fast."""
+    return image.view(np.dtype((np.void, image.itemsize * image.shape[2])))[..., 0]
 
 
 def stitch(patches: Array, origins: Int, height: int, width: int) -> Array:

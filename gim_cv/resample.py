@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from gim_cv.errors import ConfigError
-from gim_cv.patches import IGNORE, Window
+from gim_cv.patches import IGNORE, Window, transposed
 
 Array = NDArray[Any]
 Bool = NDArray[np.bool_]
@@ -276,7 +276,7 @@ class Resampler:
         across = _weights(self.cols, window.col0, window.col1, way, dtype)
         left = self.cols.span(window.col0, window.col1, way)[0] - source.col0
         part = values[top : top + down.shape[1], left : left + across.shape[1]]
-        return _along_rows(across, _along_rows(down, part).transpose(1, 0, 2)).transpose(1, 0, 2)
+        return transposed(_along_rows(across, transposed(_along_rows(down, part))))
 
     @staticmethod
     def _way(axis: Axis, method: str) -> str:
