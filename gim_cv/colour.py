@@ -15,6 +15,8 @@ from gim_cv.statistics import add_patches, band_sums
 
 Array = NDArray[Any]
 Float = NDArray[np.float64]
+SCALAR = 4
+"""Channels of an OpenCV scalar."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,12 @@ class FancyPCA:
     def __call__(self, image: Array, mask: Array, seed: int) -> tuple[Array, Array]:
         """Return the image with one random colour added to every pixel, and the mask as it is.
 
+        In integer images, the colour is whole numbers, and sums stay in range.
+
         Parameters
         ----------
         image
-            (h, w, C), in the units of the training images; integers are rounded and kept in range.
+            (h, w, C), in the units of the training images.
         mask
             (h, w, 1).
         seed
@@ -138,18 +142,16 @@ class FancyPCA:
 
 
 def _shifted(image: Array, shift: Float) -> Array:
-    if image.dtype == np.uint8:  # looked up: three times as fast
-        levels = np.arange(256, dtype=np.uint8)[None, :, None].repeat(len(shift), axis=2)
-        return cv2.LUT(image, _moved(levels, shift)).reshape(image.shape)
-    return _moved(image, shift)
-
-
-def _moved(image: Array, shift: Float) -> Array:
+    if image.dtype.kind in "iu":
+        shift = np.rint(shift)
+    if image.dtype == np.uint8 and len(shift) <= SCALAR:  # saturates, many times as fast
+        moved: Array = cv2.add(image, (*shift.tolist(), *[0.0] * (SCALAR - len(shift))))
+        return moved.reshape(image.shape)
     wide = np.float32 if image.dtype.itemsize <= 2 else np.float64
-    moved: Array = np.add(image, shift.astype(wide), dtype=wide)
+    moved = np.add(image, shift.astype(wide), dtype=wide)
     if image.dtype.kind in "iu":
         limits = np.iinfo(image.dtype)
-        np.clip(np.rint(moved, out=moved), limits.min, limits.max, out=moved)
+        np.clip(moved, limits.min, limits.max, out=moved)
     return moved.astype(image.dtype)
 
 
