@@ -24,7 +24,7 @@ NOISE: dict[str, Any] = {"std_range": (0.0125, 0.028), "p": 1}
 BORDER: dict[str, Any] = {"border_mode": cv2.BORDER_REFLECT_101}
 
 
-class ColourPCA(A.ImageOnlyTransform):  # type: ignore[misc]
+class ColourPCA(A.ImageOnlyTransform):
     """A random shift along the colour axes of the data set."""
 
     def __init__(self, covariance: Array, alpha_std: float, p: float) -> None:
@@ -36,7 +36,8 @@ class ColourPCA(A.ImageOnlyTransform):  # type: ignore[misc]
         """Return the image, shifted."""
         alpha = self.random_generator.normal(0.0, self.alpha_std, 3)
         shift = self.vectors @ (alpha * self.values)
-        return np.clip(img + shift * 255.0, 0, 255).astype(np.uint8)
+        moved: Array = np.clip(img + shift * 255.0, 0, 255)
+        return moved.astype(np.uint8)
 
 
 def plain_strong(covariance: Array, alpha_std: float) -> Callable[[Array, Array], Any]:

@@ -145,10 +145,10 @@ def _shifted(image: Array, shift: Float) -> Array:
     if image.dtype.kind in "iu":
         shift = np.rint(shift)
     if image.dtype == np.uint8 and len(shift) <= SCALAR:  # saturates, many times as fast
-        moved: Array = cv2.add(image, (*shift.tolist(), *[0.0] * (SCALAR - len(shift))))
-        return moved.reshape(image.shape)
+        scalar: Any = (*shift.tolist(), *[0.0] * (SCALAR - len(shift)))
+        return np.asarray(cv2.add(image, scalar)).reshape(image.shape)
     wide = np.float32 if image.dtype.itemsize <= 2 else np.float64
-    moved = np.add(image, shift.astype(wide), dtype=wide)
+    moved: Array = np.add(image, shift.astype(wide), dtype=wide)
     if image.dtype.kind in "iu":
         limits = np.iinfo(image.dtype)
         np.clip(moved, limits.min, limits.max, out=moved)

@@ -204,13 +204,15 @@ def test_colour_pca_from_statistics_reads_no_pixel():
     np.testing.assert_allclose(pca.sampler.eig_vecs, np.eye(3))
 
 
-def test_colour_pca_shifts_every_pixel_alike_and_stays_in_range():
-    image, mask = patch()
-    pca = FancyPCA.from_statistics({"covariance": np.diag([9e3] * 3).tolist(), "scale": 255.0})
+@pytest.mark.parametrize("bands", [1, 2, 3, 4, 5])
+def test_colour_pca_shifts_every_pixel_alike_and_stays_in_range(bands):
+    image, mask = patch(bands=bands)
+    covariance = np.diag([9e3] * bands).tolist()
+    pca = FancyPCA.from_statistics({"covariance": covariance, "scale": 255.0})
     x, y = pca(image, mask, 4)
     shift = x.astype(int) - image
     kept = (x > 0).all(axis=-1) & (x < 255).all(axis=-1)
-    assert len(np.unique(shift[kept].reshape(-1, 3), axis=0)) == 1
+    assert len(np.unique(shift[kept].reshape(-1, bands), axis=0)) == 1
     assert np.array_equal(y, mask)
     wide, _ = pca(image.astype(np.float64), mask, 4)
     assert np.array_equal(np.rint(wide).clip(0, 255), x)
