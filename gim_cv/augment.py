@@ -29,7 +29,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network at
 import albumentations as A  # noqa: N812 - its own documentation's name
 import cv2
 
-__all__ = ["Augmenter", "FancyPCA", "get_aug_datagen", "light_aug", "strong_aug"]
+__all__ = ["Augmenter", "FancyPCA", "affine_aug", "get_aug_datagen", "light_aug", "strong_aug"]
 
 WARPED = frozenset({"uint8", "uint16", "int16", "float32", "float64"})
 """Types that OpenCV warps; others go through float64."""
@@ -167,6 +167,25 @@ def light_aug(p: float) -> Augmenter:
     return Augmenter(_light_geometry, _light_photometry, p)
 
 
+def affine_aug(p: float) -> Augmenter:
+    """Return flips, quarter turns, rotation and zoom, with changes of light and colour.
+
+    Half of the patches are also turned by any angle, sheared a little, and shown at 0.75 to 1.35
+    times their size. For any bands and type; only 8-bit RGB changes in hue.
+
+    Parameters
+    ----------
+    p
+        Probability that a patch is changed at all.
+
+    Raises
+    ------
+    ConfigError
+        If `p` is not within 0–1.
+    """
+    return Augmenter(_affine_geometry, _affine_photometry, p)
+
+
 # --- lists of transforms ----------------------------------------------------------------------
 
 
@@ -261,6 +280,17 @@ def _light_geometry(kind: Kind) -> list[Any]:
 
 def _light_photometry(_kind: Kind) -> list[Any]:
     return [A.RandomBrightnessContrast(brightness_limit=0.15, contrast_limit=0.15, p=0.5)]
+
+
+def _affine_geometry(kind: Kind) -> list[Any]:
+    zoom = _Affine(scale=(0.75, 1.35), rotate=(-45, 45), shear=(-5, 5), p=0.5, **BORDER)
+    return [*_turns(kind), zoom]
+
+
+def _affine_photometry(kind: Kind) -> list[Any]:
+    light = A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.7)
+    hue = [A.HueSaturationValue(8, 20, 10, p=0.5)] if kind.rgb else []
+    return [light, *hue, A.RandomGamma(gamma_limit=(80, 120), p=0.3)]
 
 
 # --- running them -----------------------------------------------------------------------------

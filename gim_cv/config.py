@@ -131,8 +131,9 @@ class Train(Section):
 class Augment(Section):
     """How train patches are varied."""
 
-    recipe: Literal["none", "light", "strong", "device"] = Field(
-        description="none; flips, turns, mild brightness; the full list; or light on the device"
+    recipe: Literal["none", "light", "affine", "strong", "device"] = Field(
+        description="none; flips, turns, mild brightness; also rotation, zoom and colour; "
+        "the full list; or light on the device"
     )
     p: float = Field(ge=0, le=1, description="probability that a patch is varied at all")
     fancy_pca_alpha: float = Field(ge=0, description="spread of the colour PCA; 0 is off")

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gim_cv.augment import light_aug, strong_aug
+from gim_cv.augment import affine_aug, light_aug, strong_aug
 from gim_cv.backend import replica_count
 from gim_cv.batches import Augmenter, Batches
 from gim_cv.colour import FancyPCA
@@ -20,7 +20,7 @@ from gim_cv.schema import split_slice
 
 Array = NDArray[Any]
 SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
-RECIPES = ("none", "light", "strong", "device")
+RECIPES = ("none", "light", "affine", "strong", "device")
 
 
 class Feeds:
@@ -107,9 +107,10 @@ def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter
     Parameters
     ----------
     augment
-        ``recipe``: ``"none"``, ``"light"`` (flips, quarter turns, mild brightness), ``"strong"``
-        (`augment.strong_aug`) or ``"device"`` (the light one, left to the model: see
-        `models.turning`); ``p``: probability that a patch is changed;
+        ``recipe``: ``"none"``, ``"light"`` (flips, quarter turns, mild brightness), ``"affine"``
+        (`augment.affine_aug`: rotation, zoom and colour too), ``"strong"`` (`augment.strong_aug`)
+        or ``"device"`` (the light one, left to the model: see `models.turning`); ``p``:
+        probability that a patch is changed;
         ``fancy_pca_alpha``: size of the colour PCA of the strong recipe, 0 is off.
     patches
         The combined store: its band covariance makes the colour PCA.
@@ -122,8 +123,9 @@ def make_augmenter(augment: Mapping[str, Any], patches: xr.Dataset) -> Augmenter
     recipe, p = augment["recipe"], float(augment["p"])
     if recipe in ("none", "device"):
         return None
-    if recipe == "light":
-        return light_aug(p)
+    plain = {"light": light_aug, "affine": affine_aug}
+    if recipe in plain:
+        return plain[recipe](p)
     if recipe != "strong":
         raise UnknownError.among("augmentation recipe", recipe, RECIPES)
     alpha = float(augment["fancy_pca_alpha"])

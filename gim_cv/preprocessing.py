@@ -1,6 +1,6 @@
 """The seed's import path for pipelines, transformers and augmentation."""
 
-from gim_cv.augment import FancyPCA, get_aug_datagen, light_aug, strong_aug
+from gim_cv.augment import FancyPCA, affine_aug, get_aug_datagen, light_aug, strong_aug
 from gim_cv.pipelines import (
     ArrayPadder,
     BinariserRGB,
@@ -32,6 +32,7 @@ __all__ = [
     "SimpleInputScaler",
     "SynchronisedShuffler",
     "Tiler",
+    "affine_aug",
     "balanced_oversample",
     "get_aug_datagen",
     "get_binary_mask_training_pipeline",

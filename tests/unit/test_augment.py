@@ -8,7 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 
-from gim_cv.augment import FancyPCA, get_aug_datagen, light_aug, strong_aug
+from gim_cv.augment import FancyPCA, affine_aug, get_aug_datagen, light_aug, strong_aug
 from gim_cv.errors import ConfigError
 
 KINDS = [("uint8", 3), ("uint8", 1), ("uint8", 4), ("uint16", 1), ("int16", 13), ("float32", 3)]
@@ -33,6 +33,7 @@ AUGMENTERS = {
     "strong": strong_aug(p=1.0),
     "colour": strong_aug(p=1.0, fancy_pca=pca()),
     "light": light_aug(p=1.0),
+    "affine": affine_aug(p=1.0),
     "flips": get_aug_datagen(width_shift_range=0.2, height_shift_range=0.1),
 }
 
@@ -92,6 +93,13 @@ def test_what_a_warp_opens_is_mirrored_and_ignored():
     assert 10 < opened < 35
 
 
+def test_affine_shows_the_same_ground_larger_and_smaller():
+    image, mask = patch()
+    sizes = [int((affine_aug(1.0)(image, mask, seed)[1] == 1).sum()) for seed in range(60)]
+    assert min(sizes) < 0.75 * (mask == 1).sum()
+    assert max(sizes) > 1.25 * (mask == 1).sum()
+
+
 def test_operations_are_drawn_independently():
     """The eight symmetries of a square come equally often."""
     image = np.array([[60, 100], [140, 180]], np.uint8)[..., None]
@@ -109,7 +117,7 @@ def test_arrays_given_are_not_changed():
         kept = image.copy(), mask.copy()
         image.flags.writeable = mask.flags.writeable = False
         for seed in range(20):
-            for name in ("strong", "light", "flips"):
+            for name in ("strong", "light", "affine", "flips"):
                 AUGMENTERS[name](image, mask, seed)
         assert np.array_equal(image, kept[0])
         assert np.array_equal(mask, kept[1])
@@ -157,7 +165,7 @@ def test_a_seed_decides_whatever_the_thread(name):
 
 def test_probability_zero_changes_nothing():
     image, mask = patch()
-    for augment in (light_aug(0.0), strong_aug(0.0)):
+    for augment in (light_aug(0.0), affine_aug(0.0), strong_aug(0.0)):
         x, y = augment(image, mask, 3)
         assert np.array_equal(x, image)
         assert np.array_equal(y, mask)
