@@ -9,13 +9,12 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gim_cv.models.norm import BatchNorm
 from gim_cv.serial import register
 
 Tensor = Any
 CBAM_REDUCTION = 8
 CBAM_KERNEL_PX = 7
-# Keras' default of 0.99 needs hundreds of steps to follow; small stores have a dozen per epoch.
-NORM_MOMENTUM = 0.9
 
 
 def cbam(x: Tensor, act: str, *, name: str) -> Tensor:
@@ -120,7 +119,7 @@ def _conv_norm(x: Tensor, filters: int, kernel: int, *, name: str) -> Tensor:
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )
-    return layers.BatchNormalization(momentum=NORM_MOMENTUM, name=f"{name}_norm")(conv(x))
+    return BatchNorm(name=f"{name}_norm")(conv(x))
 
 
 @register
@@ -174,12 +173,8 @@ class LambdaLayer(layers.Layer):
         self.value = layers.Conv2D(
             filters // self.heads, 1, use_bias=False, name="value", dtype=self.dtype_policy
         )
-        self.query_norm = layers.BatchNormalization(
-            momentum=NORM_MOMENTUM, name="query_norm", dtype=self.dtype_policy
-        )
-        self.value_norm = layers.BatchNormalization(
-            momentum=NORM_MOMENTUM, name="value_norm", dtype=self.dtype_policy
-        )
+        self.query_norm = BatchNorm(name="query_norm", dtype=self.dtype_policy)
+        self.value_norm = BatchNorm(name="value_norm", dtype=self.dtype_policy)
         self.near = layers.DepthwiseConv2D(
             window_px,
             padding="same",

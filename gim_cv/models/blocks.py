@@ -13,8 +13,9 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from gim_cv.models.attention import NORM_MOMENTUM, LambdaLayer, cbam
+from gim_cv.models.attention import LambdaLayer, cbam
 from gim_cv.models.design import Design
+from gim_cv.models.norm import BatchNorm
 from gim_cv.serial import register
 
 Tensor = Any
@@ -62,9 +63,7 @@ def conv_norm(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    norm = layers.BatchNormalization(
-        momentum=NORM_MOMENTUM, gamma_initializer=gamma, name=f"{name}_norm"
-    )
+    norm = BatchNorm(gamma_initializer=gamma, name=f"{name}_norm")
     return norm(x) if act is None else layers.Activation(act, name=f"{name}_act")(norm(x))
 
 
