@@ -26,27 +26,32 @@ def conv_norm(given: int, filters: int, kernel: int, *, act: bool) -> nn.Sequent
 
 
 class Block(nn.Module):
-    """3×3 f/2, 3×3 f, 1×1 f, and a projection where the channels change."""
+    """3×3 f/2, 3×3 f, 1×1 f (or 3×3 f twice), and a projection where the channels change."""
 
-    def __init__(self, given: int, filters: int) -> None:
+    def __init__(self, given: int, filters: int, kind: str) -> None:
         super().__init__()
         self.shortcut = (
             conv_norm(given, filters, 1, act=False) if given != filters else nn.Identity()
         )
-        self.residual = nn.Sequential(
-            conv_norm(given, filters // 2, 3, act=True),
-            conv_norm(filters // 2, filters, 3, act=True),
-            conv_norm(filters, filters, 1, act=False),
-        )
+        if kind == "basic":
+            first = conv_norm(given, filters, 3, act=True)
+            self.residual = nn.Sequential(first, conv_norm(filters, filters, 3, act=False))
+        else:
+            self.residual = nn.Sequential(
+                conv_norm(given, filters // 2, 3, act=True),
+                conv_norm(filters // 2, filters, 3, act=True),
+                conv_norm(filters, filters, 1, act=False),
+            )
 
     def forward(self, x: Tensor) -> Tensor:
         """Return relu(x + residual(x))."""
         return functional.relu(self.shortcut(x) + self.residual(x))
 
 
-def blocks(given: int, filters: int, count: int) -> nn.Sequential:
+def blocks(given: int, filters: int, kind: str, count: int) -> nn.Sequential:
     """Return `count` blocks, the first of which changes the channels."""
-    return nn.Sequential(*(Block(given if k == 0 else filters, filters) for k in range(count)))
+    first = Block(given, filters, kind)
+    return nn.Sequential(first, *(Block(filters, filters, kind) for _ in range(count - 1)))
 
 
 class Plain(nn.Module):
@@ -55,6 +60,7 @@ class Plain(nn.Module):
     def __init__(
         self,
         *,
+        block: str = "bottleneck",
         layer_blocks: int = 2,
         last_decoder_layer_blocks: int = 2,
         initial_filters: int = 64,
@@ -63,9 +69,9 @@ class Plain(nn.Module):
         super().__init__()
         widths = (initial_filters, *residual_filters)
         self.stem = conv_norm(3, initial_filters, 7, act=True)
-        self.encoder = nn.ModuleList(blocks(a, b, layer_blocks) for a, b in pairwise(widths))
+        self.encoder = nn.ModuleList(blocks(a, b, block, layer_blocks) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(
-            blocks(b + a, a, layer_blocks if level else last_decoder_layer_blocks)
+            blocks(b + a, a, block, layer_blocks if level else last_decoder_layer_blocks)
             for level, (a, b) in enumerate(pairwise(widths))
         )
         self.head = nn.Conv2d(initial_filters, 1, 1)

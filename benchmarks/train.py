@@ -57,7 +57,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
         "initial_filters": 16,
         "residual_filters": (32, 64, 96, 128),
     },
-    "full": {},
+    "full": {"block": "basic"},
 }
 PRECISIONS = ("float32", "mixed_bfloat16")
 PATCHES, QUICK_PATCHES = 480, 96

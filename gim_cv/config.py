@@ -69,6 +69,9 @@ class Combine(Section):
 class Model(Section):
     """What the Segmentalist is made of."""
 
+    block: Literal["bottleneck", "basic"] = Field(
+        description="3×3 to half the channels, 3×3, 1×1; or 3×3 twice, to all"
+    )
     layer_blocks: int = Field(ge=1, description="residual blocks in each stage")
     last_decoder_layer_blocks: int = Field(ge=1, description="residual blocks at full size")
     initial_filters: int = Field(ge=2, description="channels of the stem and of the last stage")

@@ -77,7 +77,10 @@ def residual_block(
     attention: bool = False,
     lambda_conv: bool = False,
 ) -> Tensor:
-    """Return act(x + residual(x)): 3×3 f/2, grouped 3×3 f (or a lambda layer), 1×1 f.
+    """Return act(x + residual(x)).
+
+    The residual of a bottleneck block is 3×3 f/2, 3×3 f, 1×1 f; of a basic block 3×3 f, 3×3 f. The
+    second convolution is in `cardinality` groups, or a lambda layer.
 
     Parameters
     ----------
@@ -86,7 +89,7 @@ def residual_block(
     filters
         f, channels of the result.
     design
-        Its `act` and `cardinality` are used.
+        Its `block`, `act` and `cardinality` are used.
     name
         Beginning of the layers' names.
     strides
@@ -94,7 +97,7 @@ def residual_block(
     attention
         Whether a CBAM weighs the residual.
     lambda_conv
-        Whether a lambda layer takes the place of the grouped convolution.
+        Whether a lambda layer takes the place of the second convolution.
 
     Source: He et al. 2016, "Deep residual learning"; the last batch norm starts at 0 (Goyal et al.
     2017, "Accurate, large minibatch SGD", section 5.1), so that a block begins as its shortcut.
@@ -102,18 +105,38 @@ def residual_block(
     act, shortcut = design.act, x
     if x.shape[-1] != filters or strides > 1:
         shortcut = conv_norm(x, filters, 1, name=f"{name}_shortcut", act=None, strides=strides)
-    y = conv_norm(x, filters // 2, 3, name=f"{name}_narrow", act=act, strides=strides)
-    if lambda_conv:
-        y = layers.Activation(act, name=f"{name}_wide_act")(
-            LambdaLayer(filters, name=f"{name}_lambda")(y)
-        )
+    if design.block == "basic":
+        y = conv_norm(x, filters, 3, name=f"{name}_first", act=act, strides=strides)
+        y = _second(y, filters, design, name=name, act=None, gamma="zeros", as_lambda=lambda_conv)
     else:
-        y = conv_norm(y, filters, 3, name=f"{name}_wide", act=act, groups=design.cardinality)
-    y = conv_norm(y, filters, 1, name=f"{name}_last", act=None, gamma="zeros")
+        y = conv_norm(x, filters // 2, 3, name=f"{name}_narrow", act=act, strides=strides)
+        y = _second(y, filters, design, name=name, act=act, gamma="ones", as_lambda=lambda_conv)
+        y = conv_norm(y, filters, 1, name=f"{name}_last", act=None, gamma="zeros")
     if attention:
         y = cbam(y, act, name=f"{name}_cbam")
     total = layers.Add(name=f"{name}_sum")([shortcut, y])
     return layers.Activation(act, name=f"{name}_out")(total)
+
+
+def _second(
+    x: Tensor,
+    filters: int,
+    design: Design,
+    *,
+    name: str,
+    act: str | None,
+    gamma: str,
+    as_lambda: bool,
+) -> Tensor:
+    """Return a block's second convolution of x: grouped 3×3, or a lambda layer."""
+    if not as_lambda:
+        groups = design.cardinality
+        named = f"{name}_wide"
+        return conv_norm(x, filters, 3, name=named, act=act, groups=groups, gamma=gamma)
+    y = LambdaLayer(filters, name=f"{name}_lambda")(x)
+    if act is None:
+        return BatchNorm(gamma_initializer=gamma, name=f"{name}_wide_norm")(y)
+    return layers.Activation(act, name=f"{name}_wide_act")(y)
 
 
 @register

@@ -11,6 +11,7 @@ from gim_cv.errors import ConfigError, UnknownError
 
 DOWNSAMPLES = ("pool", "strides")
 GATES = (None, "SAG", "CSAG")
+BLOCKS = ("bottleneck", "basic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,9 @@ class Design:
         1: one sigmoid channel, the probability of class 1. K > 1: a softmax over K classes.
     bands
         Channels of the image.
+    block
+        Residual block of f channels. ``"bottleneck"``: 3×3 to f/2, 3×3 to f, 1×1. ``"basic"``: 3×3
+        twice, both to f.
     layer_blocks
         Residual blocks in each encoder and decoder stage.
     last_decoder_layer_blocks
@@ -55,6 +59,7 @@ class Design:
 
     n_classes: int = 1
     bands: int = 3
+    block: str = "bottleneck"
     layer_blocks: int = 2
     last_decoder_layer_blocks: int = 2
     initial_filters: int = 64
@@ -124,7 +129,11 @@ class Design:
             )
 
     def _check_choices(self) -> None:
-        choices = {"downsample": DOWNSAMPLES, "decoder_attention_gates": GATES}
+        choices = {
+            "block": BLOCKS,
+            "downsample": DOWNSAMPLES,
+            "decoder_attention_gates": GATES,
+        }
         for name, allowed in choices.items():
             value = getattr(self, name)
             if value not in allowed:
@@ -137,11 +146,12 @@ class Design:
             ) from err
 
     def _check_cardinality(self) -> None:
-        """Each group takes an equal part of f/2 channels and gives an equal part of f."""
+        """Each group takes an equal part of its convolution's channels and gives one of f."""
+        share = 1 if self.block == "basic" else 2
         for filters in (self.initial_filters, *self.residual_filters):
-            if (filters // 2) % self.cardinality or filters % self.cardinality:
+            if (filters // share) % self.cardinality or filters % self.cardinality:
                 raise ConfigError(
                     "cardinality does not divide the filters",
-                    expected=f"every number of filters a multiple of {2 * self.cardinality}",
+                    expected=f"every number of filters a multiple of {share * self.cardinality}",
                     found=filters,
                 )

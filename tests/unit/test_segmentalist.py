@@ -20,6 +20,7 @@ from gim_cv.models.blocks import DoubleLike, residual_block
 
 TINY = {"initial_filters": 4, "residual_filters": (4, 8)}
 OPTIONS = (
+    "block",
     "n_classes",
     "layer_blocks",
     "last_decoder_layer_blocks",
@@ -35,15 +36,15 @@ OPTIONS = (
     "multi_level_skip",
 )
 CASES = [
-    (3, 1, 2, "relu", 1, "strides", None, False, False, False, False, True, True),
-    (3, 2, 1, "swish", 2, "pool", None, True, True, True, True, False, True),
-    (1, 2, 1, "relu", 1, "pool", "CSAG", False, True, True, False, True, False),
-    (1, 1, 1, "relu", 1, "strides", "SAG", True, False, True, True, False, False),
-    (3, 1, 2, "swish", 2, "pool", "CSAG", True, False, False, True, True, False),
-    (1, 2, 2, "relu", 2, "strides", "SAG", False, True, False, True, True, True),
-    (1, 2, 2, "swish", 2, "strides", "CSAG", False, False, False, False, False, True),
-    (3, 2, 1, "swish", 1, "pool", "SAG", False, True, False, False, True, False),
-    (1, 1, 2, "swish", 1, "pool", None, True, True, True, False, True, False),
+    ("bottleneck", 3, 1, 2, "relu", 1, "strides", None, False, False, False, False, True, True),
+    ("bottleneck", 3, 2, 1, "swish", 2, "pool", None, True, True, True, True, False, True),
+    ("bottleneck", 1, 2, 1, "relu", 1, "pool", "CSAG", False, True, True, False, True, False),
+    ("bottleneck", 1, 1, 1, "relu", 1, "strides", "SAG", True, False, True, True, False, False),
+    ("bottleneck", 3, 1, 2, "swish", 2, "pool", "CSAG", True, False, False, True, True, False),
+    ("basic", 1, 2, 2, "relu", 2, "strides", "SAG", False, True, False, True, True, True),
+    ("basic", 1, 2, 2, "swish", 2, "strides", "CSAG", False, False, False, False, False, True),
+    ("basic", 3, 2, 1, "swish", 1, "pool", "SAG", False, True, False, False, True, False),
+    ("basic", 1, 1, 2, "swish", 1, "pool", None, True, True, True, False, True, False),
 ]
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((2, 16, 16, 3)).astype("float32")
@@ -52,7 +53,7 @@ IDS = RNG.choice([0, 1, 255], (2, 16, 16, 1)).astype("uint8")
 
 def test_cases_hold_every_pair_of_values() -> None:
     values = [sorted({str(case[i]) for case in CASES}) for i in range(len(OPTIONS))]
-    assert [len(found) for found in values] == [2] * 6 + [3] + [2] * 6
+    assert [len(found) for found in values] == [2] * 7 + [3] + [2] * 6
     for a, b in itertools.combinations(range(len(OPTIONS)), 2):
         wanted = set(itertools.product(values[a], values[b]))
         assert {(str(case[a]), str(case[b])) for case in CASES} == wanted
@@ -153,6 +154,14 @@ def test_cardinality_groups_the_second_convolution() -> None:
     assert kernels == [(3, 3, 8, 4), (3, 3, 2, 8), (1, 1, 8, 8)]
 
 
+def test_a_basic_block_is_two_convolutions_of_all_channels() -> None:
+    x = keras.Input((8, 8, 4))
+    design = Design(block="basic", cardinality=4)
+    block = keras.Model(x, residual_block(x, 8, design, name="block"))
+    kernels = [tuple(w.shape) for w in block.trainable_weights if len(w.shape) == 4]
+    assert sorted(kernels) == [(1, 1, 4, 8), (3, 3, 2, 8), (3, 3, 4, 8)]
+
+
 def test_strides_replace_pooling_without_more_weights() -> None:
     pool, strides = (Segmentalist(**TINY, downsample=how) for how in ("pool", "strides"))
     assert not any(isinstance(layer, keras.layers.MaxPooling2D) for layer in strides.layers)
@@ -171,9 +180,12 @@ def test_activation_is_used_throughout(act: str) -> None:
     assert kinds == {keras.activations.get(act).__name__}
 
 
-def test_a_block_begins_as_its_shortcut() -> None:
+@pytest.mark.parametrize("kind", ["bottleneck", "basic"])
+@pytest.mark.parametrize("lambda_conv", [False, True])
+def test_a_block_begins_as_its_shortcut(kind: str, lambda_conv: bool) -> None:
     x = keras.Input((None, None, 4))
-    block = keras.Model(x, residual_block(x, 4, Design(), name="block"))
+    y = residual_block(x, 4, Design(block=kind), name="block", lambda_conv=lambda_conv)
+    block = keras.Model(x, y)
     image = RNG.random((1, 6, 6, 4)).astype("float32")
     np.testing.assert_allclose(np.asarray(block(image)), image, atol=1e-6)
 
@@ -239,6 +251,8 @@ def test_head_is_float32_under_mixed_precision() -> None:
     ("options", "message"),
     [
         ({"cardinality": 3}, "multiple of 6"),
+        ({"cardinality": 3, "block": "basic"}, "multiple of 3"),
+        ({"block": "narrow"}, "bottleneck"),
         ({"decoder_attention_gates": "sag"}, "SAG"),
         ({"downsample": "stride"}, "pool"),
         ({"act": "rely"}, "activation"),
