@@ -30,7 +30,6 @@ def conv_norm(
     act: str | None,
     strides: int = 1,
     groups: int = 1,
-    gamma: str = "ones",
 ) -> Tensor:
     """Return act(batch-norm(convolution(x))).
 
@@ -50,8 +49,6 @@ def conv_norm(
         Step, px.
     groups
         Groups of channels that do not mix.
-    gamma
-        Initial scale of the batch norm.
     """
     x = layers.Conv2D(
         filters,
@@ -63,7 +60,7 @@ def conv_norm(
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    norm = BatchNorm(gamma_initializer=gamma, name=f"{name}_norm")
+    norm = BatchNorm(name=f"{name}_norm")
     return norm(x) if act is None else layers.Activation(act, name=f"{name}_act")(norm(x))
 
 
@@ -99,19 +96,18 @@ def residual_block(
     lambda_conv
         Whether a lambda layer takes the place of the second convolution.
 
-    Source: He et al. 2016, "Deep residual learning"; the last batch norm starts at 0 (Goyal et al.
-    2017, "Accurate, large minibatch SGD", section 5.1), so that a block begins as its shortcut.
+    Source: He et al. 2016, "Deep residual learning", figure 5.
     """
     act, shortcut = design.act, x
     if x.shape[-1] != filters or strides > 1:
         shortcut = conv_norm(x, filters, 1, name=f"{name}_shortcut", act=None, strides=strides)
     if design.block == "basic":
         y = conv_norm(x, filters, 3, name=f"{name}_first", act=act, strides=strides)
-        y = _second(y, filters, design, name=name, act=None, gamma="zeros", as_lambda=lambda_conv)
+        y = _second(y, filters, design, name=name, act=None, as_lambda=lambda_conv)
     else:
         y = conv_norm(x, filters // 2, 3, name=f"{name}_narrow", act=act, strides=strides)
-        y = _second(y, filters, design, name=name, act=act, gamma="ones", as_lambda=lambda_conv)
-        y = conv_norm(y, filters, 1, name=f"{name}_last", act=None, gamma="zeros")
+        y = _second(y, filters, design, name=name, act=act, as_lambda=lambda_conv)
+        y = conv_norm(y, filters, 1, name=f"{name}_last", act=None)
     if attention:
         y = cbam(y, act, name=f"{name}_cbam")
     total = layers.Add(name=f"{name}_sum")([shortcut, y])
@@ -125,17 +121,16 @@ def _second(
     *,
     name: str,
     act: str | None,
-    gamma: str,
     as_lambda: bool,
 ) -> Tensor:
     """Return a block's second convolution of x: grouped 3×3, or a lambda layer."""
     if not as_lambda:
         groups = design.cardinality
         named = f"{name}_wide"
-        return conv_norm(x, filters, 3, name=named, act=act, groups=groups, gamma=gamma)
+        return conv_norm(x, filters, 3, name=named, act=act, groups=groups)
     y = LambdaLayer(filters, name=f"{name}_lambda")(x)
     if act is None:
-        return BatchNorm(gamma_initializer=gamma, name=f"{name}_wide_norm")(y)
+        return BatchNorm(name=f"{name}_wide_norm")(y)
     return layers.Activation(act, name=f"{name}_wide_act")(y)
 
 

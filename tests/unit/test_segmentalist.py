@@ -182,11 +182,15 @@ def test_activation_is_used_throughout(act: str) -> None:
 
 @pytest.mark.parametrize("kind", ["bottleneck", "basic"])
 @pytest.mark.parametrize("lambda_conv", [False, True])
-def test_a_block_begins_as_its_shortcut(kind: str, lambda_conv: bool) -> None:
+def test_a_block_adds_to_its_input(kind: str, lambda_conv: bool) -> None:
     x = keras.Input((None, None, 4))
     y = residual_block(x, 4, Design(block=kind), name="block", lambda_conv=lambda_conv)
     block = keras.Model(x, y)
     image = RNG.random((1, 6, 6, 4)).astype("float32")
+    assert not np.allclose(np.asarray(block(image)), image, atol=1e-2)
+    for weight in block.weights:
+        if weight.name in ("gamma", "beta"):
+            weight.assign(np.zeros(weight.shape))
     np.testing.assert_allclose(np.asarray(block(image)), image, atol=1e-6)
 
 
