@@ -65,10 +65,11 @@ class Plain(nn.Module):
         last_decoder_layer_blocks: int = 2,
         initial_filters: int = 64,
         residual_filters: Sequence[int] = (128, 256, 512, 1024),
+        initial_kernel_size: int = 7,
     ) -> None:
         super().__init__()
         widths = (initial_filters, *residual_filters)
-        self.stem = conv_norm(3, initial_filters, 7, act=True)
+        self.stem = conv_norm(3, initial_filters, initial_kernel_size, act=True)
         self.encoder = nn.ModuleList(blocks(a, b, block, layer_blocks) for a, b in pairwise(widths))
         self.decoder = nn.ModuleList(
             blocks(b + a, a, block, layer_blocks if level else last_decoder_layer_blocks)

@@ -52,10 +52,12 @@ from measuring import Meter, line, peak_rss_mib, run_step
 
 DESIGNS: dict[str, dict[str, Any]] = {
     "small": {
+        "block": "basic",
         "layer_blocks": 1,
         "last_decoder_layer_blocks": 1,
         "initial_filters": 16,
-        "residual_filters": (32, 64, 96, 128),
+        "residual_filters": (32, 64, 128),
+        "initial_kernel_size": 3,
     },
     "full": {"block": "basic"},
 }
