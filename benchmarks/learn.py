@@ -105,7 +105,8 @@ def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tu
         metadata={"datasets": "kampala,zanzibar"},
         progress=False,
     )
-    return predictor({"run_dir": out / "models" / "Segmentalist"}), summary["parameters"]
+    run, symmetries = {"run_dir": out / "models" / "Segmentalist"}, PARAMS["evaluate"]["symmetries"]
+    return predictor(run, symmetries=symmetries), summary["parameters"]
 
 
 def run_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> dict[str, Any]:

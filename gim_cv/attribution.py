@@ -118,18 +118,18 @@ def _check_alike(stores: list[xr.Dataset]) -> None:
 
 def _blocks(row: Row, patches: xr.Dataset, *, batch: int, progress: bool) -> Blocks:
     """Return a run's counts by block of test ground; two pairs over one block add up."""
+    measured = read_scores(Path(row["evaluate_dir"]))
     found = measure(
         patches,
-        predictor(row),
+        predictor(row, symmetries=measured.get("symmetries", False)),
         batch=batch,
         keep=None,
         progress=progress,
         splits=("test",),
         scale=float(row["scale"]),
     )
-    level = int(read_scores(Path(row["evaluate_dir"]))["level"])
     blocks: Blocks = {}
-    for (_, *place), counts in found["test"].counts(level).items():
+    for (_, *place), counts in found["test"].counts(int(measured["level"])).items():
         key = tuple(place)
         blocks[key] = blocks.get(key, np.zeros_like(counts)) + counts
     return blocks

@@ -1,11 +1,14 @@
-"""What must be said to the backend before a model is made: seeds, precision, devices."""
+"""What only the backend knows: seeds, precision, devices, and an operation that Keras lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import keras
+
+Tensor = Any
 
 
 def prepare_backend(*, seed: int, deterministic: bool) -> None:
@@ -76,3 +79,21 @@ def _data_parallel() -> Iterator[None]:
         yield
     finally:
         keras.distribution.set_distribution(before)
+
+
+def fused_batch_norm(
+    images: Tensor, gamma: Tensor, beta: Tensor, *, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return normalised images ``(B, h, w, C)``, and mean and variance of the batch, ``(C,)``.
+
+    TensorFlow only; all is float32.
+    """
+    import tensorflow as tf  # noqa: PLC0415  (only this backend has the operation)
+
+    none = tf.zeros([0])
+    normal, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=images, scale=gamma, offset=beta, mean=none, variance=none, epsilon=epsilon
+    )
+    # The operation returns the variance of the population that the batch is a sample of.
+    count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), "float32")
+    return normal, mean, variance * (count - 1) / count

@@ -149,6 +149,9 @@ class Evaluate(Section):
     threshold: float | None = Field(
         ge=0, le=1, description="probability of a positive; none: the best on validation ground"
     )
+    symmetries: bool = Field(
+        description="a prediction is the mean over a patch's eight turns and mirror images"
+    )
 
 
 class Report(Section):

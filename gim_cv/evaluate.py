@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -28,6 +29,7 @@ from gim_cv.results import clear_results, write_results
 from gim_cv.rundir import read_run, run_digest
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store
+from gim_cv.symmetry import averaged
 from gim_cv.tally import Ids, Image, Predict, PredictionWriter, Tally, tally
 
 SPLITS = ("val", "test")
@@ -41,6 +43,7 @@ def evaluate_run(
     *,
     batch: int,
     threshold: float | None,
+    symmetries: bool,
     out_dir: Path,
     progress: bool,
 ) -> dict[str, object]:
@@ -57,6 +60,8 @@ def evaluate_run(
     threshold
         Probability (0–1) from which a pixel is foreground; None takes the one with the highest
         IoU on validation ground. Models of more than two classes answer the likeliest class.
+    symmetries
+        Whether a patch's prediction is the mean over its turns and mirror images.
     out_dir
         Folder for the results; those of an earlier evaluation are replaced.
     progress
@@ -68,7 +73,7 @@ def evaluate_run(
         The content of ``metrics.json``.
     """
     patches = open_store(store)
-    predict = predictor(read_run(run_dir))
+    predict = predictor(read_run(run_dir), symmetries=symmetries)
     clear_results(out_dir)
     kept = out_dir / "predictions.zarr"
     tallies = measure(patches, predict, batch=batch, keep=kept, progress=progress)
@@ -79,14 +84,24 @@ def evaluate_run(
     }
     objects = {split: count_objects(patches, split, kept, level) for split in SPLITS}
     return write_results(
-        patches, tallies, level, baselines, objects, run_sha256=run_digest(run_dir), out_dir=out_dir
+        patches,
+        tallies,
+        level,
+        baselines,
+        objects,
+        about={"run_sha256": run_digest(run_dir), "symmetries": symmetries},
+        out_dir=out_dir,
     )
 
 
-def predictor(row: Mapping[str, Any]) -> Predict:
+def predictor(row: Mapping[str, Any], *, symmetries: bool) -> Predict:
     """Return what predicts with the best weights of a run: anything with a key ``run_dir``."""
     model = Segmentalist.load_from_metadata(row)
-    return lambda images: np.asarray(model.predict_on_batch(images))
+
+    def predict(images: Image) -> NDArray[np.floating]:
+        return np.asarray(model.predict_on_batch(images))
+
+    return averaged(predict) if symmetries else predict
 
 
 def choose_level(val: Tally, threshold: float | None) -> int:

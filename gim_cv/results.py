@@ -52,7 +52,7 @@ def write_results(
     baselines: Baselines,
     objects: Mapping[str, list[ObjectCounts]],
     *,
-    run_sha256: str,
+    about: Mapping[str, Any],
     out_dir: Path,
 ) -> dict[str, object]:
     """Write every file of an evaluation into `out_dir`; return the content of metrics.json.
@@ -69,8 +69,9 @@ def write_results(
         Name → (counts by split, level).
     objects
         Objects by split, one entry per class but background.
-    run_sha256
-        Which run was evaluated (see ``runs.run_digest``).
+    about
+        Further entries of scores.json: ``run_sha256``, which run was evaluated (see
+        ``runs.run_digest``), and ``symmetries``, how.
     out_dir
         An existing folder.
     """
@@ -82,8 +83,7 @@ def write_results(
         split: {name: counts.summary() for name, counts in zip(names, found, strict=True)}
         for split, found in objects.items()
     }
-    everything["run_sha256"] = run_sha256
-    write_json(out_dir / "scores.json", everything)
+    write_json(out_dir / "scores.json", {**everything, **about})
     write_counts(out_dir / "counts.parquet", pair_names(patches), tallies, level)
     plots = out_dir / "plots"
     plots.mkdir(exist_ok=True)

@@ -58,7 +58,13 @@ def evaluated(folder, patches, predict):
         split: count_objects(patches, split, out / "predictions.zarr", level) for split in model
     }
     write_results(
-        patches, model, level, baselines, objects, run_sha256=run_digest(run), out_dir=out
+        patches,
+        model,
+        level,
+        baselines,
+        objects,
+        about={"run_sha256": run_digest(run)},
+        out_dir=out,
     )
     return folder
 

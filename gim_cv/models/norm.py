@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gim_cv.backend import fused_batch_norm
 from gim_cv.serial import register
 
 Tensor = Any
@@ -43,23 +44,8 @@ class BatchNorm(layers.BatchNormalization):
         return ops.cast(self._fused(ops.cast(inputs, "float32")), self.compute_dtype)
 
     def _fused(self, images: Tensor) -> Tensor:
-        import tensorflow as tf  # noqa: PLC0415  (only this backend has the operation)
-
-        none = tf.zeros([0])
-        normal, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=images,
-            scale=ops.convert_to_tensor(self.gamma),
-            offset=ops.convert_to_tensor(self.beta),
-            mean=none,
-            variance=none,
-            epsilon=self.epsilon,
-            is_training=True,
-        )
-        # The operation returns the variance of the population that the batch is a sample of.
-        count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), "float32")
-        self._follow(self.moving_mean, mean)
-        self._follow(self.moving_variance, variance * (count - 1) / count)
+        gamma, beta = (ops.convert_to_tensor(weight) for weight in (self.gamma, self.beta))
+        normal, mean, variance = fused_batch_norm(images, gamma, beta, epsilon=self.epsilon)
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return normal
-
-    def _follow(self, moving: keras.Variable, batch: Tensor) -> None:
-        moving.assign(moving * self.momentum + batch * (1 - self.momentum))

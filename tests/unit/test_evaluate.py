@@ -50,7 +50,7 @@ def run_dir(tmp_path):
 
 
 def evaluate(store, run_dir, out_dir, **changes):
-    options = {"batch": 5, "threshold": None, "progress": False} | changes
+    options = {"batch": 5, "threshold": None, "symmetries": True, "progress": False} | changes
     return evaluate_run(store, run_dir, out_dir=out_dir, **options)
 
 
@@ -64,6 +64,18 @@ def test_writes_every_file_and_few_metrics(store, run_dir, tmp_path):
     assert found["test_digest"] == "abcdef012345"
     rows = json.loads((tmp_path / "out/plots/precision_recall.json").read_text())
     assert {"precision", "recall", "threshold"} == set(rows[0])
+
+
+def test_scores_say_whether_predictions_are_means_over_symmetries(store, run_dir, tmp_path):
+    kept = {}
+    for symmetries in (True, False):
+        out = tmp_path / str(symmetries)
+        evaluate(store, run_dir, out, symmetries=symmetries)
+        assert json.loads((out / "scores.json").read_text())["symmetries"] is symmetries
+        kept[symmetries] = np.stack(
+            list(read_predictions(out / "predictions.zarr", "test", [0, 1]))
+        )
+    assert not np.array_equal(kept[True], kept[False])
 
 
 def test_an_earlier_evaluation_is_replaced_and_nothing_else(tmp_path):
