@@ -3,7 +3,7 @@
 import dask.array as da
 import hypothesis.extra.numpy as npst
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gim_cv.patches import PatchGrid
@@ -82,6 +82,7 @@ def test_chunks_come_back(pair, count):
 @given(patches, st.sampled_from([1 / 255, 1 / 4095, 3.7, -2.0, 1e-6]))
 def test_scaled_integers_come_back(pair, sf):
     array, given_array = pair
+    assume(np.abs(array.astype(float)).max() < 1e37)  # else the scaled value may be no float32
     step = SimpleInputScaler(sf)
     back = np.asarray(step.inverse_transform(step.fit_transform(given_array)))
     assert back.dtype == array.dtype
