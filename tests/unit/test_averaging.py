@@ -51,7 +51,7 @@ def test_a_model_gets_the_mean_weights_and_statistics_of_its_own():
     variances = [part.var((0, 1, 2)) for part in seen]
     np.testing.assert_allclose(mean, np.mean(means, 0), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(variance, np.mean(variances, 0), rtol=1e-4)
-    assert model.get_layer("stem_norm").momentum == pytest.approx(0.9)
+    assert model.get_layer("stem_norm").momentum == pytest.approx(0.99)
 
 
 def test_without_a_batch_the_statistics_stay():
