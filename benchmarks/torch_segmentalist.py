@@ -125,5 +125,5 @@ def train(
         "first_epoch_s": meters[0].wall,
         "peak_rss_mib": peak_rss_mib(),
         "parameters": sum(p.numel() for p in model.parameters())
-        + sum(b.numel() for b in model.buffers()),
+        + sum(b.numel() for name, b in model.named_buffers() if "running" in name),
     }
