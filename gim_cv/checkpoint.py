@@ -24,7 +24,7 @@ from gim_cv.averaging import Arrays, WeightAverage
 from gim_cv.errors import RunError
 
 STATE_FILE = "state.npz"
-FORMAT = 3
+PACKAGE = Path(__file__).parent
 STATE_SECONDS = 300.0
 """Least time between states within an epoch: what a kill can cost."""
 
@@ -119,9 +119,17 @@ def _lock(home: Path) -> Iterator[None]:
 
 
 def state_key(parameters: Mapping[str, Any]) -> str:
-    """Return the name of a run's state: a hash of everything that its result depends on."""
-    text = json.dumps({"format": FORMAT, **parameters}, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+    """Return the name of a run's state: a hash of everything that its result depends on.
+
+    That is the parameters and every file of this package: a run that other code began is not gone
+    on with.
+    """
+    text = json.dumps(dict(parameters), sort_keys=True, default=str)
+    found = hashlib.sha256(text.encode())
+    for path in sorted(PACKAGE.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.update(f"{path.relative_to(PACKAGE)} {content}\n".encode())
+    return found.hexdigest()[:20]
 
 
 def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:

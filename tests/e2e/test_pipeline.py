@@ -183,7 +183,9 @@ def test_a_killed_run_leaves_no_writer_and_nothing_that_loads(built, tmp_path, d
         time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
     wait_for(lambda: not alive(folder))
-    (folder / "dvc.lock").write_bytes(lock)  # DVC writes it in place: a kill may tear it
+    # DVC writes these in place: a kill may tear them.
+    (folder / "dvc.lock").write_bytes(lock)
+    (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     run(folder, "dvc", "repro", "combine")
     name = "data/combined.zarr"
     assert locked_hashes(folder)[name] == locked_hashes(built)[name]
