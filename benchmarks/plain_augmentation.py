@@ -1,7 +1,7 @@
 """What a user would write without this project: the strong augmentations, by albumentations alone.
 
-The list and the probabilities are those of `gim_cv.augment.strong_aug`. ``batches.py`` holds the
-feed against it, since a faster augmentation of ours would make a floor of its own lower.
+The list and the probabilities are those of `gim_cv.augment.strong_aug`. ``batches.py`` shows its
+time beside the floor, which a faster augmentation of ours makes lower.
 """
 
 # mypy: allow-subclassing-any

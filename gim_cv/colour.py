@@ -144,7 +144,7 @@ class FancyPCA:
 def _shifted(image: Array, shift: Float) -> Array:
     if image.dtype.kind in "iu":
         shift = np.rint(shift)
-    if image.dtype == np.uint8 and len(shift) <= SCALAR:  # saturates, many times as fast
+    if image.dtype == np.uint8 and len(shift) <= SCALAR:  # saturates, and is twice as fast
         scalar: Any = (*shift.tolist(), *[0.0] * (SCALAR - len(shift)))
         return np.asarray(cv2.add(image, scalar)).reshape(image.shape)
     wide = np.float32 if image.dtype.itemsize <= 2 else np.float64

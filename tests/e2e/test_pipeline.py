@@ -183,10 +183,12 @@ def test_a_killed_run_leaves_no_writer_and_nothing_that_loads(built, tmp_path, d
         time.sleep(delay_s)
         process.send_signal(signal.SIGKILL)
     wait_for(lambda: not alive(folder))
-    # DVC writes these in place: a kill may tear them.
-    (folder / "dvc.lock").write_bytes(lock)
-    (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
-    run(folder, "dvc", "repro", "combine")
+    said = run(folder, "dvc", "repro", "combine", check=False)
+    if "validation failed" in said or "structure is corrupted" in said:
+        # The kill fell into DVC's own writing of these files, which it does in place.
+        (folder / "dvc.lock").write_bytes(lock)
+        (folder / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+        run(folder, "dvc", "repro", "combine")
     name = "data/combined.zarr"
     assert locked_hashes(folder)[name] == locked_hashes(built)[name]
 
