@@ -13,8 +13,9 @@ TURNS = range(4)
 def averaged(predict: Predict) -> Predict:
     """Return what predicts the mean over all quarter turns of an image and of its mirror image.
 
-    The ground has no up: a prediction should not depend on how it is turned, and where it does, the
-    mean is nearer to the truth than most. It costs eight predictions.
+    From straight above, the ground has no up: a prediction should not depend on how it is turned,
+    and where it does, the mean is nearer to the truth than most. Seen at an angle, buildings lean
+    one way, and the mean may be worse. It costs eight predictions.
 
     Parameters
     ----------
