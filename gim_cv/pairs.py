@@ -17,6 +17,7 @@ from gim_cv.labels import open_labels
 from gim_cv.patches import IGNORE, SPLITS, Int, PatchGrid, step_px
 from gim_cv.pruning import PruneFn, nothing_kept
 from gim_cv.raster import open_image
+from gim_cv.recycler import Recycler
 from gim_cv.scene import Harvest, Scene
 from gim_cv.scheduling import ordered_map
 from gim_cv.schema import SCHEMA, layout
@@ -152,7 +153,11 @@ class PairStream:
 
     def __iter__(self) -> Iterator[xr.Dataset]:
         self._dropped.clear()
-        about, block = self.attrs(), _Block(self)
+        shape, dtype = self.shape, self.scene.image.dtype
+        room = layout(shape, dtype).shard
+        images = Recycler((room, *shape), dtype, keep=2)
+        masks = Recycler((room, *shape[:2], 1), np.uint8, keep=2)
+        about, block = self.attrs(), _Block(images, masks)
         kept = 0
         for found in ordered_map(self.scene.cut, self.scene.tasks(), progress=self._progress):
             self._dropped.update(found.dropped)
@@ -162,7 +167,8 @@ class PairStream:
                 start = block.take(found, start)
                 if block.room == 0:
                     yield self.dataset(*block.arrays(), about)
-                    block = _Block(self)
+                    del block  # so that its memory can be used again
+                    block = _Block(images, masks)
         if block.parts:
             yield self.dataset(*block.arrays(), about)
         if kept == 0:
@@ -257,11 +263,9 @@ def stream_pair(
 class _Block:
     """Patches of several tasks, cut straight into the arrays of one shard of a store."""
 
-    def __init__(self, stream: PairStream) -> None:
-        shape, dtype = stream.shape, stream.scene.image.dtype
-        self.room = layout(shape, dtype).shard
-        self._image = np.empty((self.room, *shape), dtype)
-        self._mask = np.empty((self.room, *shape[:2], 1), np.uint8)
+    def __init__(self, images: Recycler, masks: Recycler) -> None:
+        self.room = images.shape[0]
+        self._image, self._mask = images.take(self.room), masks.take(self.room)
         self.parts: list[Harvest] = []
 
     def take(self, found: Harvest, start: int) -> int:

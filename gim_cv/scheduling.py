@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
@@ -27,9 +28,9 @@ def ordered_map(
 
     Runs on the current dask client or, where dask's configuration has a ``scheduler-address`` (as
     the variable DASK_SCHEDULER_ADDRESS sets it), on that cluster; else on threads, as many as
-    dask's ``num_workers`` (all CPUs by default; one, without a thread, under
-    ``scheduler="synchronous"``). One task more than there are workers is under way or waiting to
-    be taken, so memory does not grow with the number of items.
+    dask's ``num_workers`` (all CPUs by default; one under ``scheduler="synchronous"``). The
+    caller's is one of them: it works while it would wait. One task more than there are workers is
+    under way or waiting to be taken, so memory does not grow with the number of items.
 
     Parameters
     ----------
@@ -44,37 +45,63 @@ def ordered_map(
         under_way: deque[Any] = deque()
         for item in items:
             if len(under_way) == limit:
-                yield take(under_way.popleft())
+                yield take(under_way)
                 advance()
             under_way.append(submit(item))
         while under_way:
-            yield take(under_way.popleft())
+            yield take(under_way)
             advance()
+
+
+class _Call:
+    """A call that is made once, by a thread of the pool or by who waits for its result."""
+
+    def __init__(self, function: Callable[[Any], Any], item: Any) -> None:
+        self._function, self._item, self._claim = function, item, threading.Lock()
+        self.future: Future[Any] = Future()
+
+    def __call__(self) -> None:
+        """Make the call unless somebody does."""
+        if not self._claim.acquire(blocking=False):
+            return
+        try:
+            self.future.set_result(self._function(self._item))
+        except Exception as err:  # noqa: BLE001 - it is raised where the result is taken
+            self.future.set_exception(err)
 
 
 @contextmanager
 def _pool(
     function: Callable[[Any], Any],
-) -> Iterator[tuple[Callable[[Any], Any], Callable[[Any], Any], int]]:
-    """Give what starts a call, what waits for its result, and how many may be under way."""
+) -> Iterator[tuple[Callable[[Any], Any], Callable[[deque[Any]], Any], int]]:
+    """Give what starts a call, what takes the first one's result, and how many may be under way."""
     client, own = _client()
     if client is not None:
         workers = sum(client.nthreads().values()) or 1
         shared = client.scatter(function)  # sent once, however many calls there are
         try:
             submit = partial(client.submit, _call, shared, pure=False)
-            yield submit, _result, workers + 1
+            yield submit, lambda calls: calls.popleft().result(), workers + 1
         finally:
             if own:
                 client.close()
         return
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
-        yield (lambda item: item), function, 1
+        workers = 1
+    else:
+        workers = dask.config.get("num_workers", None) or CPU_COUNT
+    if workers == 1:
+        yield partial(_Call, function), _helped, 1
         return
-    workers = dask.config.get("num_workers", None) or CPU_COUNT
-    with ThreadPoolExecutor(workers, thread_name_prefix="gim_cv") as pool:
+    with ThreadPoolExecutor(workers - 1, thread_name_prefix="gim_cv") as pool:
+
+        def start(item: Any) -> _Call:
+            call = _Call(function, item)
+            pool.submit(call)
+            return call
+
         try:
-            yield (lambda item: pool.submit(function, item)), _result, workers + 1
+            yield start, _helped, workers + 1
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -83,8 +110,13 @@ def _call(function: Callable[[In], Out], item: In) -> Out:
     return function(item)
 
 
-def _result(future: Any) -> Any:
-    return future.result()
+def _helped(calls: deque[_Call]) -> Any:
+    """Take the first call's result; until it is there, make calls that no thread has begun."""
+    for call in calls:
+        if calls[0].future.done():
+            break
+        call()
+    return calls.popleft().future.result()
 
 
 def _client() -> tuple[Any, bool]:

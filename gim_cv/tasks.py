@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from gim_cv.patches import PatchGrid
 
 Int = NDArray[np.int64]
-TASK_BYTES = 12 * 2**20
+TASK_BYTES = 16 * 2**20
 """About the most that a task may read, bytes."""
 
 

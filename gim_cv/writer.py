@@ -37,6 +37,7 @@ class StoreWriter:
         self.first: xr.Dataset | None = None
         self.coords: list[dict[str, Array]] = []
         self.held: dict[str, Array] = {}
+        self.buffers: dict[str, Array] = {}
         self.filled = 0
         self.written = 0
 
@@ -97,20 +98,27 @@ class StoreWriter:
                 )
 
     def _hold(self, arrays: Mapping[str, Array], start: int, stop: int) -> int:
-        """Copy what fits into the shard that is filling; write it when it is full."""
-        if not self.held:
-            self.held = {
-                name: np.empty((self.shard, *data.shape[1:]), data.dtype)
-                for name, data in arrays.items()
-            }
+        """Keep what fits into the shard that is filling; write it when it is full."""
         count = min(stop - start, self.shard - self.filled)
-        for name, data in arrays.items():
-            self.held[name][self.filled : self.filled + count] = data[start : start + count]
+        part = {name: data[start : start + count] for name, data in arrays.items()}
+        # Most often nothing follows a part shorter than a shard: it is copied when something does.
+        self.held = self._joined(part) if self.filled else part
         self.filled += count
         if self.filled == self.shard:
             self._write(self.held)
-            self.filled = 0
+            self.held, self.filled = {}, 0
         return count
+
+    def _joined(self, part: Mapping[str, Array]) -> dict[str, Array]:
+        """Return buffers of one shard that begin with what is held, then `part`."""
+        for name, data in part.items():
+            if name not in self.buffers:
+                self.buffers[name] = np.empty((self.shard, *data.shape[1:]), data.dtype)
+            buffer = self.buffers[name]
+            if self.held is not self.buffers:
+                buffer[: self.filled] = self.held[name]
+            buffer[self.filled : self.filled + len(data)] = data
+        return self.buffers
 
     def _write(self, arrays: Mapping[str, Array]) -> None:
         for name, data in arrays.items():

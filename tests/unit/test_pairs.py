@@ -140,6 +140,18 @@ def test_patches_are_handed_out_in_whole_shards(tmp_path, monkeypatch):
     xr.testing.assert_equal(one(parts).sortby(order), whole.sortby(order))
 
 
+def test_blocks_stay_as_they_are_while_anybody_has_them(tmp_path, monkeypatch):
+    Scene(height=200, width=180).write(tmp_path / "s")
+    monkeypatch.setattr("gim_cv.schema.SHARD_BYTES", 4 * 32 * 32 * 3)
+    monkeypatch.setattr("gim_cv.schema.BLOCK_BYTES", 4 * 32 * 32 * 3)
+    stream = streamed(tmp_path, split=RULE, overlap=0.5)
+    copies = [block.copy(deep=True) for block in stream]
+    kept = list(stream)
+    assert len(kept) > 3
+    for block, copied in zip(kept, copies, strict=True):
+        xr.testing.assert_identical(block, copied)
+
+
 def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
     Scene(height=200, width=180).write(tmp_path / "s")
     monkeypatch.setattr("gim_cv.tasks.TASK_BYTES", 20_000)

@@ -67,3 +67,31 @@ def test_a_dask_client_takes_the_tasks():
         processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"
     ):
         assert list(ordered_map(slow_square, range(7), progress=None)) == [x * x for x in range(7)]
+
+
+def test_the_caller_works_while_it_waits():
+    second_ran = threading.Event()
+
+    def wait_for_second(x):
+        if x == 1:
+            second_ran.set()
+        elif x == 0:
+            assert second_ran.wait(timeout=30)
+        return threading.get_ident()
+
+    with dask.config.set(num_workers=2):
+        first, second, *_ = ordered_map(wait_for_second, range(3), progress=None)
+    assert {first, second} > {threading.get_ident()}
+
+
+def test_an_interrupt_of_the_caller_ends_the_run():
+    def interrupted(x):
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        return x
+
+    before = threading.active_count()
+    with dask.config.set(num_workers=2), pytest.raises(KeyboardInterrupt):
+        list(ordered_map(interrupted, range(9), progress=None))
+    assert threading.active_count() == before
