@@ -155,13 +155,12 @@ class Scene:
 
     def cut(self, task: Int) -> Harvest:
         """Return the patches of a task: cut, blanked where another split owns, pruned."""
-        px = self.patches.patch_px
-        row0, col0 = (int(edge) for edge in task[:, :2].min(axis=0))
-        row1, col1 = (int(edge) + px for edge in task[:, :2].max(axis=0))
-        rect = Window(row0, col0, row1 - row0, col1 - col0)
+        px, rect = self.patches.patch_px, self._around(task)
         image, mask, valid = self.read(rect)
-        codes = np.unique(task[:, 2]).tolist()
-        others = {code: self.territory.foreign(rect, code) for code in codes}
+        areas = {
+            code: self._around(task[task[:, 2] == code]) for code in np.unique(task[:, 2]).tolist()
+        }
+        others = {code: self.territory.foreign(area, code) for code, area in areas.items()}
         dropped: Counter[str] = Counter()
         kept: list[int] = []
         hidden: dict[int, Bool] = {}
@@ -170,7 +169,7 @@ class Scene:
         for i, (row, col, code) in enumerate(task.tolist()):
             window = Window(row, col, px, px)
             place = window.within(rect)
-            foreign = _some(others[code], place)
+            foreign = _some(others[code], window.within(areas[code]))
             if foreign is not None and self._owns_nothing(foreign, window):
                 continue
             reason, share, count = self._judge(image[place], mask[place], valid[place], foreign)
@@ -185,7 +184,7 @@ class Scene:
         return Harvest(
             image=image,
             mask=mask,
-            origin=(row0, col0),
+            origin=(rect.row0, rect.col0),
             px=px,
             table=task[kept],
             hidden=hidden,
@@ -193,6 +192,13 @@ class Scene:
             class_pixels=np.array(counts, np.int32).reshape(-1, self.n_classes),
             dropped=dict(dropped),
         )
+
+    def _around(self, task: Int) -> Window:
+        """Return the window of all patches of a task."""
+        px = self.patches.patch_px
+        row0, col0 = (int(edge) for edge in task[:, :2].min(axis=0))
+        row1, col1 = (int(edge) + px for edge in task[:, :2].max(axis=0))
+        return Window(row0, col0, row1 - row0, col1 - col0)
 
     def _judge(
         self, image: Array, ids: Array, valid: Bool, foreign: Bool | None
