@@ -6,8 +6,9 @@ prints one JSON line a run (a case and a seed) and, at the end, one a case with 
 deviation over the seeds: IoU on validation and test ground at the threshold that is best on
 validation ground, and the test IoU of a colour classifier. Each case trains for as many epochs as
 cost the same CPU time, its schedule ending with the last: ``floor_cpu_s`` is that time, and
-``ratio`` says how well it was met. ``script`` is `plain_unet`, what one would write by hand;
-``default`` is params.yaml as it is.
+``ratio`` says how well it was met. ``script`` is `plain_unet`, what one would write by hand, on
+patches that lie side by side; ``default`` is params.yaml as it is, with patches that overlap;
+``side_by_side`` is the same without. All are scored on the patches that lie side by side.
 
 Other work on a machine adds to a program's CPU time, so the epochs are found on a quiet machine,
 and the runs, which then depend on nothing but the seed, can follow beside other work:
@@ -64,15 +65,17 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "wbce_adaptive": {"loss": "wbce_adaptive"},
     "bce_dice": {"loss": "bce_dice"},
+    "side_by_side": {},
     "script": {},
 }
+OVERLAPS: dict[str, float] = {"side_by_side": 0.0, "overlapping": PARAMS["prepare"]["overlap"]}
 MEASURES = ("val_iou", "test_iou")
 RUNS_FILE = "runs.jsonl"
 
 
-def build_store(data: Path, out: Path, split_seed: int) -> Path:
-    """Tile the four images at 0.3 m and shuffle them into one store."""
-    prepare = PARAMS["prepare"] | {"resolution_m": 0.3, "overlap": 0.0}
+def build_store(data: Path, out: Path, split_seed: int, overlap: float) -> None:
+    """Tile the four images at 0.3 m and shuffle them into one store, combined.zarr."""
+    prepare = PARAMS["prepare"] | {"resolution_m": 0.3, "overlap": overlap}
     split = GroundSplit(**PARAMS["split"] | {"seed": split_seed})
     paths = []
     for place, n in PAIRS:
@@ -82,16 +85,20 @@ def build_store(data: Path, out: Path, split_seed: int) -> Path:
         patches = stream_pair(pair, data, split=split, progress=name, **prepare)
         paths.append(out / "patches" / f"{name}.zarr")
         write_store(patches, paths[-1], recipe={}, attrs=patches.attrs, tmp_dir=out / "tmp")
-    combined = out / "combined.zarr"
-    combine_stores(paths, combined, seed=0, memory_mib=512, tmp_dir=out / "tmp")
-    return combined
+    combine_stores(paths, out / "combined.zarr", seed=0, memory_mib=512, tmp_dir=out / "tmp")
 
 
-def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tuple[Predict, int]:
+def store_of(folder: Path, name: str = "side_by_side") -> Path:
+    """Return the store that a case learns from; all are scored on that of ``side_by_side``."""
+    plain = name in ("side_by_side", "script")
+    return folder / ("side_by_side" if plain else "overlapping") / "combined.zarr"
+
+
+def fit_case(name: str, folder: Path, out: Path, *, epochs: int, seed: int) -> tuple[Predict, int]:
     """Train a case; return what predicts, and its number of weights."""
+    case, store = CASES[name], store_of(folder, name)
     if name == "script":
         return train_script(open_store(store), epochs=epochs, seed=seed)
-    case = CASES[name]
     summary = fit_model(
         store,
         out / "models" / "Segmentalist",
@@ -109,11 +116,11 @@ def fit_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> tu
     return predictor(run, symmetries=symmetries), summary["parameters"]
 
 
-def run_case(name: str, store: Path, out: Path, *, epochs: int, seed: int) -> dict[str, Any]:
+def run_case(name: str, folder: Path, out: Path, *, epochs: int, seed: int) -> dict[str, Any]:
     """Train, score and draw one case; return what it cost and scored."""
     with Meter() as meter:
-        predict, parameters = fit_case(name, store, out, epochs=epochs, seed=seed)
-    patches, kept = open_store(store), out / "predictions.zarr"
+        predict, parameters = fit_case(name, folder, out, epochs=epochs, seed=seed)
+    patches, kept = open_store(store_of(folder)), out / "predictions.zarr"
     tallies = measure(patches, predict, batch=16, keep=kept, progress=False)
     level = choose_level(tallies["val"], None)
     (out / "overlays").mkdir(exist_ok=True)
@@ -158,9 +165,10 @@ def budgets(args: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any]]
     return {row["case"]: row for row in read_lines(args.epochs)}
 
 
-def runs(args: argparse.Namespace, folder: Path, store: Path) -> Iterator[dict[str, Any]]:
+def runs(args: argparse.Namespace, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the line of each run, all cases of a seed before the next seed; keep what is new."""
-    planned, path, digest = budgets(args, folder), folder / RUNS_FILE, store_digest(store)[:12]
+    planned, path, store = budgets(args, folder), folder / RUNS_FILE, store_of(folder)
+    digest = store_digest(store)[:12]
     kept = read_lines(path) if path.exists() else []
     done = {(run["case"], run["seed"], run["n"], run["store"]): run for run in kept}
     colour = colour_iou(open_store(store))
@@ -202,13 +210,14 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)
-        store = build_store(args.data, folder, args.split_seed)
+        for name, overlap in OVERLAPS.items():
+            build_store(args.data, folder / name, args.split_seed, overlap)
         if args.calibrate:
             for name in args.case:
                 print(json.dumps(calibrate(name, folder, args.cpu_seconds)), flush=True)
             return
         found = []
-        for run in runs(args, folder, store):
+        for run in runs(args, folder):
             print(json.dumps(run), flush=True)
             found.append(run)
         for name in args.case:
@@ -216,12 +225,12 @@ def main() -> None:
 
 
 def _step(args: argparse.Namespace) -> dict[str, Any]:
-    name, store = args.case[0], args.folder / "combined.zarr"
+    name, folder = args.case[0], args.folder
     if args.step == "run":
-        out = args.folder / f"{name}_{args.seed}"
-        return run_case(name, store, out, epochs=args.passes, seed=args.seed)
+        out = folder / f"{name}_{args.seed}"
+        return run_case(name, folder, out, epochs=args.passes, seed=args.seed)
     with tempfile.TemporaryDirectory() as scratch, Meter() as meter:
-        fit_case(name, store, Path(scratch), epochs=args.passes, seed=args.seed)
+        fit_case(name, folder, Path(scratch), epochs=args.passes, seed=args.seed)
     return {"cpu_s": meter.cpu}
 
 
