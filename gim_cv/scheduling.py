@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sys
 import threading
 from collections import deque
@@ -66,8 +67,10 @@ class _Call:
             return
         try:
             self.future.set_result(self._function(self._item))
-        except Exception as err:  # noqa: BLE001 - it is raised where the result is taken
-            self.future.set_exception(err)
+        except BaseException as err:
+            self.future.set_exception(err)  # or who takes the result would wait for ever
+            if not isinstance(err, Exception):
+                raise  # an interrupt of the caller does not wait for its turn
 
 
 @contextmanager
@@ -80,7 +83,7 @@ def _pool(
         workers = sum(client.nthreads().values()) or 1
         shared = client.scatter(function)  # sent once, however many calls there are
         try:
-            submit = partial(client.submit, _call, shared, pure=False)
+            submit = partial(client.submit, operator.call, shared, pure=False)
             yield submit, lambda calls: calls.popleft().result(), workers + 1
         finally:
             if own:
@@ -104,10 +107,6 @@ def _pool(
             yield start, _helped, workers + 1
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _call(function: Callable[[In], Out], item: In) -> Out:
-    return function(item)
 
 
 def _helped(calls: deque[_Call]) -> Any:

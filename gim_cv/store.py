@@ -65,7 +65,8 @@ def write_store(
     Parameters
     ----------
     blocks
-        One patch dataset (numpy or dask), or an iterable of them with equal schema.
+        One patch dataset (numpy or dask), or an iterable of them with equal schema. Arrays that it
+        handed out must keep their values until the store is written.
     path
         Folder to write, e.g. ``data/patches/kampala_1.zarr``.
     recipe

@@ -49,6 +49,20 @@ def test_a_failure_ends_the_run_and_leaves_no_thread():
     assert threading.active_count() == before
 
 
+def test_whatever_ends_a_call_in_a_thread_reaches_the_caller():
+    begun = threading.Event()
+
+    def leave(x):
+        if threading.current_thread() is threading.main_thread():
+            assert begun.wait(timeout=30)
+            return x
+        begun.set()
+        raise SystemExit("a thread leaves")
+
+    with dask.config.set(num_workers=2), pytest.raises(SystemExit, match="a thread leaves"):
+        list(ordered_map(leave, range(9), progress=None))
+
+
 def test_leaving_early_leaves_no_thread():
     before = threading.active_count()
     results = ordered_map(slow_square, range(100), progress=None)
