@@ -73,12 +73,14 @@ MEASURES = ("val_iou", "test_iou")
 RUNS_FILE = "runs.jsonl"
 
 
-def build_store(data: Path, out: Path, split_seed: int, overlap: float) -> None:
-    """Tile the four images at 0.3 m and shuffle them into one store, combined.zarr."""
+def build_store(
+    data: Path, out: Path, pairs: Iterable[tuple[str, int]], split_seed: int, overlap: float
+) -> None:
+    """Tile images at 0.3 m and shuffle them into one store, combined.zarr."""
     prepare = PARAMS["prepare"] | {"resolution_m": 0.3, "overlap": overlap}
     split = GroundSplit(**PARAMS["split"] | {"seed": split_seed})
     paths = []
-    for place, n in PAIRS:
+    for place, n in pairs:
         name, image = f"{place}_{n}", f"images/{place}_{n}.tif"
         entry = {"name": name, "source": f"hot_{place}", "image": image}
         pair = Pair.model_validate(entry | {"labels": "buildings.geojson"})
@@ -210,8 +212,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         folder = args.out or Path(scratch)
+        pairs = PAIRS[: 2 if args.quick else None]
         for name, overlap in OVERLAPS.items():
-            build_store(args.data, folder / name, args.split_seed, overlap)
+            build_store(args.data, folder / name, pairs, args.split_seed, overlap)
         if args.calibrate:
             for name in args.case:
                 print(json.dumps(calibrate(name, folder, args.cpu_seconds)), flush=True)
@@ -243,7 +246,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--calibrate", action="store_true", help="print the epochs, no more")
     parser.add_argument("--epochs", type=Path, help="what --calibrate printed")
     parser.add_argument("--split-seed", type=int, default=PARAMS["split"]["seed"])
-    parser.add_argument("--quick", action="store_true", help="one epoch: does it run?")
+    parser.add_argument("--quick", action="store_true", help="one epoch, one place: does it run?")
     parser.add_argument("--out", type=Path, help="keep everything here")
     parser.add_argument("--step", choices=("fit", "run"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
