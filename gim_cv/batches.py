@@ -234,7 +234,7 @@ class Batches(keras.utils.PyDataset):
         plan = self._plan(epoch)
         start, stop = index * self.batch, min((index + 1) * self.batch, len(self.index))
         self._read_ahead(plan, epoch, index, stop)
-        found = self._augmented([self._patch(plan, epoch, step) for step in range(start, stop)])
+        found = self._augmented(self._parts(plan, epoch, slice(start, stop)))
         x, y = self._images.take(stop - start), self._masks.take(stop - start)
         for row, (pixels, ids) in enumerate(found):
             y[row] = ids
@@ -244,15 +244,22 @@ class Batches(keras.utils.PyDataset):
                 x[row] = pixels
         return _filled_up(x, y, self.multiple)
 
-    def _patch(self, plan: EpochPlan, epoch: int, step: int) -> tuple[Array, Array, int]:
-        """Return image, mask and the seed of their augmentation."""
-        position = int(plan.positions[step])
-        number = int(self._reader.number(plan.positions[step]))
-        images, masks = self._cache.get(number)
-        row = position - self._reader.start(number)
-        words = [self.seed, epoch, *self._ids[position].tolist(), int(plan.repeats[step])]
-        seed = np.random.SeedSequence(words).generate_state(1) if self.augmenter else [0]
-        return images[row], masks[row], int(seed[0])
+    def _parts(self, plan: EpochPlan, epoch: int, steps: slice) -> list[tuple[Array, Array, int]]:
+        """Return image, mask and the seed of their augmentation for each step."""
+        positions = plan.positions[steps]
+        numbers, rows = self._reader.find(positions)
+        blocks = [self._cache.get(number) for number in numbers.tolist()]
+        seeds = [0] * len(blocks)
+        if self.augmenter is not None:
+            words = np.column_stack([self._ids[positions], plan.repeats[steps]])
+            seeds = [self._seed_of(epoch, *word) for word in words.tolist()]
+        return [
+            (images[row], masks[row], seed)
+            for (images, masks), row, seed in zip(blocks, rows.tolist(), seeds, strict=True)
+        ]
+
+    def _seed_of(self, *words: int) -> int:
+        return int(np.random.SeedSequence([self.seed, *words]).generate_state(1)[0])
 
     def _augmented(self, parts: list[tuple[Array, Array, int]]) -> Iterable[tuple[Array, Array]]:
         if self.augmenter is None:

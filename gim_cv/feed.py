@@ -49,7 +49,8 @@ class BlockReader:
         image = patches["image"]
         self.ends = _block_ends(image)
         patch_bytes = sum(patches[name].nbytes for name in ARRAYS) // max(image.shape[0], 1)
-        self.longest = int(np.diff(self.ends, prepend=0).max(initial=1))
+        self._starts = np.concatenate([[0], self.ends[:-1]])
+        self.longest = int((self.ends - self._starts).max(initial=1))
         self.window = max(1, WINDOW_BYTES // max(self.longest * patch_bytes, 1))
         self._read: Callable[[int], Sequence[Any]]
         if arrays is not None and all(map(ShardedBlocks.is_plain, arrays.values())):
@@ -71,9 +72,10 @@ class BlockReader:
         """Return the block of each position."""
         return np.searchsorted(self.ends, positions, side="right")
 
-    def start(self, number: int) -> int:
-        """Return the position of a block's first patch."""
-        return int(self.ends[number - 1]) if number else 0
+    def find(self, positions: Int) -> tuple[Int, Int]:
+        """Return the block of each position, and its row there."""
+        numbers = self.number(positions)
+        return numbers, positions - self._starts[numbers]
 
     def read(self, number: int) -> Block:
         """Return images (patch, row, col, band) and masks (patch, row, col, label) of a block."""
@@ -81,7 +83,7 @@ class BlockReader:
         return image, mask
 
     def _slice(self, number: int) -> slice:
-        return slice(self.start(number), int(self.ends[number]))
+        return slice(int(self._starts[number]), int(self.ends[number]))
 
 
 def _block_ends(image: xr.DataArray) -> Int:

@@ -36,8 +36,9 @@ def test_blocks_are_the_same_in_any_form(tmp_path, form):
         arrays = open_arrays(tmp_path / "a") if form == "arrays" else None
         reader = BlockReader(given, arrays)
     assert reader.ends.tolist() == [4, 8, 12, 16, 20, 22]
-    assert reader.number(np.array([0, 3, 4, 21])).tolist() == [0, 0, 1, 5]
-    assert [reader.start(k) for k in (0, 1, 5)] == [0, 4, 20]
+    blocks, rows = reader.find(np.array([0, 3, 4, 21]))
+    assert blocks.tolist() == [0, 0, 1, 5]
+    assert rows.tolist() == [0, 3, 0, 1]
     for k in (5, 0, 3):
         image, mask = reader.read(k)
         assert np.array_equal(image, patches["image"][4 * k : 4 * k + 4])
