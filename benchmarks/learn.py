@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -231,6 +232,7 @@ def _step(args: argparse.Namespace) -> dict[str, Any]:
     name, folder = args.case[0], args.folder
     if args.step == "run":
         out = folder / f"{name}_{args.seed}"
+        shutil.rmtree(out, ignore_errors=True)  # a run of other epochs
         return run_case(name, folder, out, epochs=args.passes, seed=args.seed)
     with tempfile.TemporaryDirectory() as scratch, Meter() as meter:
         fit_case(name, folder, Path(scratch), epochs=args.passes, seed=args.seed)
