@@ -1,4 +1,4 @@
-"""Folders that are either whole or absent, whatever kills the process."""
+"""Folders and files that are either whole or absent, whatever kills the process."""
 
 from __future__ import annotations
 
@@ -47,6 +47,13 @@ def scratch_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file (UTF-8) that takes the name `path` when it is whole."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
 
 
 def _home(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:

@@ -18,9 +18,8 @@ from gim_cv.config import Project
 from gim_cv.errors import DataError, MissingError
 from gim_cv.evaluate import measure, predictor
 from gim_cv.intervals import Interval, interval, paired_difference
-from gim_cv.page import read_scores
 from gim_cv.revisions import fetch_run, runs_at
-from gim_cv.rundir import WORKSPACE, Row, find_evaluation, read_run
+from gim_cv.rundir import WORKSPACE, Row, find_evaluation, read_run, read_scores
 from gim_cv.scores import Counts, scores
 from gim_cv.store import open_store
 from gim_cv.versions import Version

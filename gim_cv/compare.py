@@ -12,8 +12,8 @@ import pandas as pd
 from gim_cv.charts import Axis, Dot, Series, dot_chart, line_chart
 from gim_cv.gallery import Gallery, Patch, choose
 from gim_cv.intervals import interval, read_counts
-from gim_cv.page import data_uri, read_scores, render
-from gim_cv.rundir import SAMPLES, read_history
+from gim_cv.page import data_uri, render
+from gim_cv.rundir import SAMPLES, read_history, read_scores
 from gim_cv.scores import scores
 from gim_cv.selection import Choice, labels, select
 from gim_cv.store import open_store

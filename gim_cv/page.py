@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import json
-from pathlib import Path
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 from PIL import Image as Png
 
-from gim_cv.errors import MissingError
 from gim_cv.pictures import Picture
-
-
-def read_scores(evaluate_dir: Path) -> dict[str, Any]:
-    """Return the content of ``scores.json``."""
-    path = evaluate_dir / "scores.json"
-    if not path.is_file():
-        raise MissingError("not evaluated", path=path, remedy="Run the evaluate stage first")
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
 
 
 def data_uri(picture: Picture) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from gim_cv.catalog import read_yaml
 from gim_cv.gallery import SPLIT_COLOURS, Figure, Gallery, Patch, choose
-from gim_cv.page import data_uri, read_scores, render
+from gim_cv.page import data_uri, render
 from gim_cv.pictures import PALETTE, Picture, side_by_side, write_png
-from gim_cv.rundir import read_history, read_run
+from gim_cv.rundir import read_history, read_run, read_scores
 from gim_cv.sections import curve_section, data_section, run_section, score_section
 from gim_cv.store import open_store
+from gim_cv.yamlfile import read_yaml
 
 SEED = 0
 PAIRS_SHOWN = 4

@@ -14,6 +14,7 @@ import pyarrow as pa
 import xarray as xr
 from pyarrow import parquet
 
+from gim_cv.atomic import write_text
 from gim_cv.curves import (
     average_precision,
     calibration_error,
@@ -27,7 +28,8 @@ from gim_cv.scores import Counts, scores
 from gim_cv.tally import Tally
 
 HEADLINE = ("iou", "f1", "precision", "recall")
-FILES = ("metrics.json", "scores.json", "counts.parquet")
+FILES = ("scores.json", "metrics.json", "counts.parquet")
+"""What an evaluation leaves; without the first there is none, so that it goes first, comes last."""
 FOLDERS = ("predictions.zarr", "plots")
 DIGITS = 6
 PER_MILLE = 1000
@@ -83,13 +85,13 @@ def write_results(
         split: {name: counts.summary() for name, counts in zip(names, found, strict=True)}
         for split, found in objects.items()
     }
-    write_json(out_dir / "scores.json", {**everything, **about})
     write_counts(out_dir / "counts.parquet", pair_names(patches), tallies, level)
     plots = out_dir / "plots"
     plots.mkdir(exist_ok=True)
     shown = tallies["test"] if tallies["test"].blocks else tallies["val"]
     write_json(plots / "precision_recall.json", precision_recall(pooled(shown)))
     write_confusion(plots / "confusion.csv", list(patches.attrs["classes"]), shown.total(level))
+    write_json(out_dir / "scores.json", {**everything, **about})  # last: it says whose results
     return metrics
 
 
@@ -220,7 +222,7 @@ def apportion(counts: Counts, seats: int) -> list[int]:
 def write_json(path: Path, content: object) -> None:
     """Write JSON with sorted keys and floats of six decimals, ending in a newline."""
     text = json.dumps(rounded(content), indent=2, sort_keys=True, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    write_text(path, text + "\n")
 
 
 def rounded(content: Any) -> Any:

@@ -66,13 +66,24 @@ def read_evaluation(folder: Path | None) -> Row:
     """Return what a row says of an evaluation: its folder, scores by split, the test digest."""
     if folder is None:
         return {"evaluate_dir": None, "test_digest": None}
-    metrics = json.loads(_read(folder / "metrics.json"))
+    metrics = _read_json(folder / "metrics.json")
     splits = {
         f"{split}_{name}": value
         for split in ("val", "test")
         for name, value in metrics[split].items()
     }
     return {"evaluate_dir": str(folder.resolve()), "test_digest": metrics["test_digest"], **splits}
+
+
+def read_scores(evaluation: Path) -> dict[str, Any]:
+    """Return the content of an evaluation's ``scores.json``.
+
+    Raises
+    ------
+    MissingError, DataError
+        There is no such file; it is broken.
+    """
+    return _read_json(evaluation / "scores.json")
 
 
 def find_evaluation(run_dir: Path) -> Path | None:
@@ -82,10 +93,9 @@ def find_evaluation(run_dir: Path) -> Path | None:
     ``results/evaluate`` beside the folder of models.
     """
     for folder in (run_dir / "evaluate", run_dir.parent.parent / EVALUATION):
-        if (folder / "scores.json").is_file():
-            found = json.loads(_read(folder / "scores.json"))
-            if found["run_sha256"] == run_digest(run_dir):
-                return folder
+        there = (folder / "scores.json").is_file()
+        if there and read_scores(folder)["run_sha256"] == run_digest(run_dir):
+            return folder
     return None
 
 
@@ -136,6 +146,17 @@ def _read(path: Path) -> str:
         raise MissingError(
             "not a run directory", path=path.parent, expected=path.name, remedy="Train a model"
         ) from err
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as err:
+        remedy = "Run the evaluate stage first"
+        raise MissingError("not evaluated", path=path, remedy=remedy) from err
+    except json.JSONDecodeError as err:
+        raise DataError("not JSON", path=path, remedy="Run the evaluate stage again") from err
+    return found
 
 
 def _number(text: str | None, path: str | Path) -> float:
