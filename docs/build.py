@@ -3,7 +3,7 @@
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel
@@ -18,14 +18,22 @@ sys.path.insert(0, str(ROOT / "tests"))
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<", "multiple_of": "multiple of"}
 
 
-def _range(field: FieldInfo) -> str:
+def _range(field: FieldInfo, *, optional: bool) -> str:
     parts = []
     for rule in field.metadata:
         parts += [f"{BOUNDS[k]} {v}" for k in BOUNDS if (v := getattr(rule, k, None)) is not None]
     text = str(field.annotation)
     if "Literal" in text:
         parts += [text.partition("Literal[")[2].partition("]")[0].replace("'", "`")]
+    if optional and type(None) in get_args(field.annotation):
+        parts += ["or `null`"]
     return ", ".join(parts)
+
+
+def _as_yaml(value: Any) -> str:
+    """Return a value as one writes it in params.yaml."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=1000, sort_keys=False)
+    return str(text).removesuffix("\n").removesuffix("\n...")
 
 
 def _section(field: FieldInfo) -> type[BaseModel] | None:
@@ -41,9 +49,9 @@ def _table(model: type[BaseModel], values: dict[str, Any] | None) -> list[str]:
     for name, field in model.model_fields.items():
         if _section(field):
             continue
-        cells = [f"`{name}`", _range(field), field.description or ""]
+        cells = [f"`{name}`", _range(field, optional=values is not None), field.description or ""]
         if values:
-            cells.insert(1, f"`{values[name]}`")
+            cells.insert(1, f"`{_as_yaml(values[name])}`")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 

@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from gim_cv.catalog import Pair
+from gim_cv.catalog import DatasetSpec, Pair
 from gim_cv.errors import GimError
 from gim_cv.pairs import PatchOptions, open_scene
 from gim_cv.patches import IGNORE, SPLITS, Window
@@ -29,6 +29,10 @@ SAMPLE_PX = 256
 THUMBNAIL = 16
 SAME_IMAGE = 0.98
 """Correlation of two thumbnails from which two scenes are taken for one."""
+SPREAD_PERCENT = 50
+"""Share of the image, below which the bounding box of all polygons makes one wonder."""
+SAME_RESOLUTION = 1.25
+"""Largest ratio of two ground resolutions that are taken for the same."""
 
 
 @dataclass
@@ -183,8 +187,13 @@ def _thumbnail(image: Array) -> Array:
 def _judge(audit: PairAudit) -> None:
     """Turn facts that look wrong into warnings."""
     facts = audit.facts
-    if facts["cover_percent"] < 99:
-        audit.warnings.append(f"labels cover {facts['cover_percent']:g} % of the image")
+    share, vector = facts["cover_percent"], "features" in facts
+    if vector and share < SPREAD_PERCENT:
+        audit.warnings.append(
+            f"all labels lie within {share:g} % of the image: set aoi if the rest is not labelled"
+        )
+    if not vector and share < 99:
+        audit.warnings.append(f"the label raster covers {share:g} % of the image")
     if facts.get("repaired"):
         audit.warnings.append(f"{facts['repaired']} invalid polygons were repaired")
     if facts["shift_px"] and max(map(abs, facts["shift_px"])) >= 2:
@@ -210,6 +219,19 @@ def _compare(audits: Iterable[PairAudit]) -> None:
             other.warnings.append(f"looks like the image of {one.name}, elsewhere on the ground")
         if _same_file(one, other):
             other.warnings.append(f"the image is the same file as that of {one.name}")
+
+
+def compare_resolutions(audits: Iterable[PairAudit], datasets: Mapping[str, DatasetSpec]) -> None:
+    """Warn of pairs that are cut at another resolution than their dataset says it has."""
+    for audit in (one for one in audits if one.facts):
+        own = max(audit.facts["resolution_m"])
+        for tag, spec in datasets.items():
+            said = spec.resolution_m
+            if audit.name in spec.pairs and max(own / said, said / own) > SAME_RESOLUTION:
+                audit.warnings.append(
+                    f"cut at {own:.3g} m per px, while dataset {tag} says {said:g}: set "
+                    "prepare.resolution_m to bring pairs together"
+                )
 
 
 def _overlap(one: PairAudit, other: PairAudit) -> float:

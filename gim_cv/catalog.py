@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cached_property
+from numbers import Integral, Real
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -23,16 +24,47 @@ from pydantic import (
     model_validator,
 )
 
-from gim_cv.errors import ConfigError, MissingError, UnknownError
+from gim_cv.errors import UnknownError
+from gim_cv.yamlfile import first_fault, read_yaml
 
 NAME = r"^[A-Za-z0-9_-]+$"
 UNSEEN = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out, at any depth, when it looks for a result of the same parameters."""
 SPLIT_NAME = Literal["train", "val", "test"]
+RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".img", ".bmp")
+"""Endings of label rasters; labels with any other are a vector file."""
+OF_VECTORS = ("layer", "where", "class_attribute", "buffer_m")
+"""Keys of a pair that say nothing about a label raster."""
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
+
+
+def attribute_text(value: object) -> str:
+    """Return a value of a vector column as the catalog writes it: 3.0 is "3", none is "null"."""
+    if value is None or (isinstance(value, Real) and math.isnan(value)):
+        return "null"
+    whole = isinstance(value, Real) and float(value).is_integer()
+    return f"{value:.0f}" if whole and not isinstance(value, Integral) else str(value)
+
+
+def _as_texts(value: Any) -> Any:
+    """Let class keys be numbers and null, as YAML reads them."""
+    if not isinstance(value, dict):
+        return value
+    for key in value:
+        if isinstance(key, bool):
+            found = str(key).lower()
+            raise ValueError(f"YAML reads a key as {found}: put it in quotes")  # noqa: TRY004
+    return {attribute_text(key): number for key, number in value.items()}
+
+
+def _as_rows(value: Any) -> Any:
+    """Let mask values be a mapping, value: id."""
+    if not isinstance(value, dict):
+        return value
+    return [{"value": key, "id": number} for key, number in value.items()]
 
 
 class Entry(BaseModel):
@@ -86,26 +118,30 @@ class Pair(Entry):
         min_length=1, description="one raster, or single-band rasters in band order"
     )
     labels: str = Field(description="vector file or label raster")
-    bands: tuple[int | str, ...] | None = Field(None, description="bands to keep: 1-based or names")
+    bands: tuple[int | str, ...] | None = Field(
+        None, min_length=1, description="bands to keep: 1-based or names"
+    )
     bounds: tuple[float, float, float, float] | None = Field(
         None, description="left, bottom, right, top in the image's CRS: use only this window"
     )
     nodata: float | None = Field(None, description="pixel value that means 'no image here'")
     image_crs: str | None = Field(None, description="CRS of an image that has none")
-    labels_crs: str | None = Field(None, description="CRS of labels that have none")
+    labels_crs: str | None = Field(None, description="CRS of labels (and areas) that have none")
     layer: str | None = Field(None, description="layer of a vector file with several")
     where: str | None = Field(None, description="OGR attribute filter on the vector labels")
     class_attribute: str | None = Field(None, description="vector column that names the class")
-    classes: dict[str, Annotated[int, Field(ge=0, le=254)]] | None = Field(
-        None, description="value of class_attribute → class id"
-    )
+    classes: Annotated[
+        dict[str, Annotated[int, Field(ge=0, le=254)]] | None, BeforeValidator(_as_texts)
+    ] = Field(None, description="value of class_attribute (null where it has none) → class id")
     class_names: tuple[str, ...] = Field(
         ("background", "building"), min_length=2, description="name of class 0, 1, …"
     )
-    mask_values: tuple[MaskValue, ...] | None = Field(
-        None, description="raw value of a label raster → class id"
+    mask_values: Annotated[tuple[MaskValue, ...] | None, BeforeValidator(_as_rows)] = Field(
+        None, description="raw value of a label raster → class id; or a list of value and id"
     )
-    ignore_values: tuple[int, ...] = Field((), description="label values that mean 'unknown'")
+    ignore_values: tuple[int | str | None, ...] = Field(
+        (), description="values of a label raster or of class_attribute that mean 'unknown'"
+    )
     all_touched: bool | None = Field(None, description="overrides prepare.all_touched")
     buffer_m: float = Field(0.0, description="grows (or, below 0, shrinks) each polygon, m")
     aoi: str | None = Field(None, description="vector file: the area that is fully labelled")
@@ -136,6 +172,26 @@ class Pair(Entry):
             raise ValueError(f"class_names has no name for class {max(ids)}")
         return self
 
+    @model_validator(mode="after")
+    def _keys_fit_the_labels(self) -> Self:
+        """Refuse what would be overlooked."""
+        raster = self.has_label_raster
+        given = [name for name in OF_VECTORS if getattr(self, name)]
+        if raster and given:
+            raise ValueError(f"{given[0]} is for vector labels, and labels is a raster")
+        if not raster and self.mask_values is not None:
+            raise ValueError("mask_values is for a label raster, and labels is a vector file")
+        if not raster and self.ignore_values and self.class_attribute is None:
+            raise ValueError("ignore_values of vector labels needs class_attribute")
+        if raster and not all(isinstance(value, int) for value in self.ignore_values):
+            raise ValueError("ignore_values of a label raster are whole numbers")
+        return self
+
+    @property
+    def has_label_raster(self) -> bool:
+        """Whether the labels are a raster, by the file's ending."""
+        return PurePosixPath(self.labels).suffix.lower() in RASTERS
+
     def image_paths(self, raw_dir: Path) -> list[Path]:
         """Return the image files under `raw_dir` (the project's `data/raw`)."""
         return [raw_dir / self.source / part for part in self.image]
@@ -157,7 +213,10 @@ class DatasetSpec(Entry):
     """A tag that names several pairs."""
 
     pairs: tuple[str, ...] = Field(min_length=1, description="names of pairs")
-    resolution_m: float = Field(gt=0, description="nominal ground resolution, m per px")
+    resolution_m: float = Field(
+        gt=0,
+        description="nominal ground resolution, m per px; prepare.resolution_m resamples to one",
+    )
     aliases: tuple[str, ...] = Field((), description="other tags for the same pairs")
     description: str = Field("", description="what a reader should know")
 
@@ -180,8 +239,13 @@ class Catalog(Entry):
     @model_validator(mode="before")
     @classmethod
     def _name_pairs(cls, data: dict[str, Any]) -> dict[str, Any]:
-        pairs = {key: {"name": key, **row} for key, row in (data.get("pairs") or {}).items()}
-        return {**data, "pairs": pairs}
+        pairs = data.get("pairs")
+        if not isinstance(pairs, dict):
+            return data
+        named = {
+            k: {"name": k, **row} if isinstance(row, dict) else row for k, row in pairs.items()
+        }
+        return {**data, "pairs": named}
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> Self:
@@ -193,23 +257,23 @@ class Catalog(Entry):
                     )
         return self
 
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> Self:
+        owners = {tag: tag for tag in self.datasets}
+        for tag, spec in self.datasets.items():
+            for alias in spec.aliases:
+                if owners.setdefault(alias, tag) != tag:
+                    raise ValueError(f"datasets.{tag} has the alias {alias!r} of {owners[alias]!r}")
+            for name in {tag, *spec.aliases} & set(self.pairs):
+                if name not in spec.pairs:
+                    raise ValueError(f"datasets.{tag} has the name of the pair {name!r}, not in it")
+        return self
+
     @cached_property
     def tags(self) -> dict[str, str]:
         """Every dataset tag and alias, each with the tag that defines it."""
         own = {tag: tag for tag in self.datasets}
         return own | {a: tag for tag, spec in self.datasets.items() for a in spec.aliases}
-
-    def dataset(self, tag: str) -> DatasetSpec:
-        """Return the dataset `tag` (or the one that has `tag` as an alias).
-
-        Raises
-        ------
-        UnknownError
-            Nothing has that name; the nearest names are listed.
-        """
-        if tag not in self.tags:
-            raise UnknownError.among("dataset", tag, self.tags, path=self.path)
-        return self.datasets[self.tags[tag]]
 
     def pair(self, name: str) -> Pair:
         """Return the pair `name`, or raise UnknownError with the nearest names."""
@@ -223,12 +287,25 @@ class Catalog(Entry):
             raise UnknownError.among("source", name, self.sources, path=self.path)
         return self.sources[name]
 
+    def members(self, tag: str) -> tuple[str, ...]:
+        """Return the names of the pairs of a dataset; a pair's name stands for itself.
+
+        Raises
+        ------
+        UnknownError
+            Neither a dataset nor a pair has that name; the nearest names are listed.
+        """
+        if tag in self.tags:
+            return self.datasets[self.tags[tag]].pairs
+        if tag in self.pairs:
+            return (tag,)
+        known = {*self.tags, *self.pairs}
+        remedy = "Define it, or mend the name, e.g. `datasets` in params.yaml"
+        raise UnknownError.among("dataset or pair", tag, known, path=self.path, remedy=remedy)
+
     def pairs_of(self, tags: tuple[str, ...]) -> list[str]:
         """Return the sorted names of all pairs of the datasets (or single pairs) `tags`."""
-        names: set[str] = set()
-        for tag in tags:
-            names |= {tag} if tag in self.pairs else set(self.dataset(tag).pairs)
-        return sorted(names)
+        return sorted({name for tag in tags for name in self.members(tag)})
 
 
 def _keys(value: object) -> Iterator[str]:
@@ -252,42 +329,4 @@ def load_catalog(path: Path) -> Catalog:
     try:
         return Catalog(path=Path(PurePosixPath(path)), **data)
     except ValidationError as err:
-        raise first_fault(err, path) from err
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
-
-    Raises
-    ------
-    MissingError
-        There is no such file.
-    ConfigError
-        It is not YAML, or not a mapping.
-    """
-    if not path.is_file():
-        raise MissingError("no such file", path=path, remedy="Run inside a gim_cv project")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as err:
-        raise ConfigError(f"not YAML: {' '.join(str(err).split())}", path=path) from err
-    if not isinstance(data, dict):
-        raise ConfigError(
-            "wrong content", path=path, expected="a mapping", found=type(data).__name__
-        )
-    return data
-
-
-def first_fault(err: ValidationError, path: Path) -> ConfigError:
-    """Return a pydantic error's first fault as one sentence that names file and key."""
-    fault = err.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    found = fault.get("input")
-    shown = repr(found) if isinstance(found, str | int | float | bool) else None
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message, shown = "unknown key", None
-    if fault["type"] == "missing":
-        message = "required key is missing"
-    others = f" ({err.error_count() - 1} more)" if err.error_count() > 1 else ""
-    return ConfigError(f"{message}{others}", path=f"{path}:{key}" if key else path, found=shown)
+        raise first_fault(err, path, Catalog) from err

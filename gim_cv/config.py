@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gim_cv.catalog import first_fault, read_yaml
+from gim_cv.yamlfile import first_fault, read_yaml
 
 
 class Section(BaseModel):
@@ -197,7 +197,7 @@ def load_params(path: Path) -> Params:
     try:
         return Params(**read_yaml(path))
     except ValidationError as err:
-        raise first_fault(err, path) from err
+        raise first_fault(err, path, Params) from err
 
 
 def override(key: str, value: str | float | None) -> str:

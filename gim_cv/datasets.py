@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gim_cv.catalog import DatasetSpec, Pair, load_catalog
+from gim_cv.catalog import Pair, load_catalog
 from gim_cv.config import project
 from gim_cv.generators import BatchGeneratorFn, fancy_batch_generator
 from gim_cv.training import CompositeTrainingDataset, TrainingDataset
@@ -101,11 +101,11 @@ def get_dataset(tag: str) -> Dataset:
     """
     here = project()
     catalog = load_catalog(here.catalog)
-    if tag in catalog.pairs and tag not in catalog.tags:
-        return Dataset(tag, (catalog.pairs[tag],), None, here.raw)
-    spec: DatasetSpec = catalog.dataset(tag)
-    pairs = tuple(catalog.pairs[name] for name in spec.pairs)
-    return Dataset(catalog.tags[tag], pairs, spec.resolution_m, here.raw)
+    pairs = tuple(catalog.pairs[name] for name in catalog.members(tag))
+    if tag not in catalog.tags:
+        return Dataset(tag, pairs, None, here.raw)
+    name = catalog.tags[tag]
+    return Dataset(name, pairs, catalog.datasets[name].resolution_m, here.raw)
 
 
 def list_datasets() -> list[str]:

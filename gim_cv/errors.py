@@ -106,7 +106,13 @@ class UnknownError(GimError, KeyError):
 
     @classmethod
     def among(
-        cls, kind: str, name: str, known: Iterable[str], *, path: str | PathLike[str] | None = None
+        cls,
+        kind: str,
+        name: str,
+        known: Iterable[str],
+        *,
+        path: str | PathLike[str] | None = None,
+        remedy: str | None = None,
     ) -> UnknownError:
         """Return an error that lists the names nearest to `name`.
 
@@ -120,14 +126,22 @@ class UnknownError(GimError, KeyError):
             Every name that would have been right.
         path
             The file that should have defined it.
+        remedy
+            What the user can do.
         """
-        names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=5, cutoff=0.5) or names[:10]
+        near = nearest(name, known)
         return cls(
             f"unknown {kind} {name!r}",
             path=path,
             expected=f"one of {', '.join(near)}" if near else f"a {kind}, but none is defined",
+            remedy=remedy,
         )
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to five of the known names that look like `name`; if none does, ten of all."""
+    names = sorted(known)
+    return difflib.get_close_matches(name, names, n=5, cutoff=0.5) or names[:10]
 
 
 class RunError(GimError, RuntimeError):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gim_cv.catalog import RASTERS, attribute_text
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
 from gim_cv.maskraster import MaskRaster, Value, open_mask_raster
@@ -18,8 +19,6 @@ from gim_cv.shapes import Shapes, grown, on_lattice
 from gim_cv.vectors import read_features
 
 Array = NDArray[Any]
-RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".img", ".bmp")
-"""Endings of label rasters; anything else is a vector file."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def open_labels(
     class_attribute: str | None,
     classes: Mapping[str, int] | None,
     mask_values: Mapping[Value, int] | None,
-    ignore_values: Sequence[int],
+    ignore_values: Sequence[int | str | None],
     all_touched: bool,
     buffer_m: float,
     aoi: Path | None,
@@ -82,7 +81,7 @@ def open_labels(
     Parameters
     ----------
     path
-        Vector file, or label raster (see `RASTERS`).
+        Vector file, or label raster (see `catalog.RASTERS`).
     grid
         The image's native grid.
     n_classes
@@ -117,7 +116,7 @@ def open_labels(
             path,
             grid=grid,
             mask_values=mask_values,
-            ignore_values=ignore_values,
+            ignore_values=[value for value in ignore_values if isinstance(value, int)],
             n_classes=n_classes,
             labels_crs=labels_crs,
         )
@@ -129,7 +128,6 @@ def open_labels(
         where=where,
         attribute=class_attribute,
         crs=labels_crs,
-        crs_key="labels_crs",
         reach_m=buffer_m,
     )
     ids = _class_ids(found.attribute, len(found.geometries), classes, ignore_values, path)
@@ -144,7 +142,7 @@ def open_labels(
 
 def _area(path: Path, grid: PixelGrid, crs: str | None) -> Shapes:
     found = read_features(
-        path, grid, layer=None, where=None, attribute=None, crs=crs, crs_key="labels_crs", reach_m=0
+        path, grid, layer=None, where=None, attribute=None, crs=crs, reach_m=0, own_crs=True
     )
     ones = np.ones(len(found.geometries), np.uint8)
     return Shapes(on_lattice(found.geometries), ones, all_touched=False)
@@ -158,28 +156,21 @@ def _class_ids(
     values: Array | None,
     count: int,
     classes: Mapping[str, int] | None,
-    ignore_values: Sequence[int],
+    ignore_values: Sequence[int | str | None],
     path: Path,
 ) -> Array:
     """Return the class id (n,) uint8 of each feature."""
     if values is None:
         return np.ones(count, np.uint8)
-    known = {**(classes or {}), **{str(value): IGNORE for value in ignore_values}}
-    texts = [_text(value) for value in values]
+    known = {**(classes or {}), **{attribute_text(value): IGNORE for value in ignore_values}}
+    texts = [attribute_text(value) for value in values]
     strange = sorted(set(texts) - set(known))
     if strange:
         raise DataError(
             "class_attribute has values without a class",
             path=path,
             expected=f"one of {', '.join(known)}",
-            found=", ".join(strange[:8]),
+            found=", ".join(text or "'' (empty)" for text in strange[:8]),
             remedy="Add them to classes or ignore_values, or leave them out by `where`",
         )
     return np.array([known[text] for text in texts], np.uint8)
-
-
-def _text(value: object) -> str:
-    """Return an attribute value as the catalog writes it: 3.0 is "3"."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)

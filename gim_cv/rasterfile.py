@@ -87,24 +87,44 @@ def to_crs(value: Any, *, path: str | Path) -> CRS:
 
 
 def grid_of(dataset: Any, crs: str | None, *, path: str | Path, key: str) -> PixelGrid:
-    """Return the grid of an open raster; `crs` is used only where the file has none.
+    """Return the grid of an open raster; `crs` is for a file that has none.
 
     Raises
     ------
     DataError
-        No CRS, or no geotransform.
+        No CRS, another one than `crs`, or no geotransform.
     """
-    own = dataset.crs or crs
-    if own is None:
-        raise DataError(
-            "no CRS",
-            path=path,
-            expected="a georeferenced raster",
-            remedy=f"Set {key} of the pair in data/catalog.yaml",
-        )
+    own = chosen_crs(dataset.crs, crs, path=path, key=key)
     if dataset.transform.is_identity:
         raise DataError("no geotransform", path=path, remedy="Add a world file (.tfw) beside it")
-    return PixelGrid(to_crs(own, path=path), dataset.transform, dataset.height, dataset.width)
+    return PixelGrid(own, dataset.transform, dataset.height, dataset.width)
+
+
+def chosen_crs(own: Any, given: str | None, *, path: str | Path, key: str) -> CRS:
+    """Return the CRS of a file, or the one `given` in the catalog under `key` if it has none.
+
+    Raises
+    ------
+    DataError
+        There is neither, or they differ: which of them is right is not ours to say.
+    """
+    if not own and given is None:
+        add = "Add a .prj file, or set" if Path(path).suffix.lower() == ".shp" else "Set"
+        remedy = f"{add} {key} of the pair in data/catalog.yaml"
+        raise DataError("no CRS", path=path, expected="a georeferenced file", remedy=remedy)
+    crs = to_crs(own or given, path=path)
+    other = crs if given is None else to_crs(given, path=path)
+    if not crs.equals(other, ignore_axis_order=True) and (
+        crs.to_epsg() is None or crs.to_epsg() != other.to_epsg()
+    ):
+        raise DataError(
+            f"the file has a CRS of its own, and {key} is another",
+            path=path,
+            expected=other.name,
+            found=crs.name,
+            remedy=f"Leave {key} out, or mend the file, e.g. with gdal_edit -a_srs or ogr2ogr",
+        )
+    return crs
 
 
 def common_grid(opened: Sequence[Any], files: Sequence[Path], crs: str | None) -> PixelGrid:

@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import yaml
 
 from gim_cv import __version__
-from gim_cv.catalog import read_yaml
 from gim_cv.errors import ConfigError, MissingError, RunError
+from gim_cv.yamlfile import read_yaml
 
 PACKAGE = Path(__file__).resolve().parent
 USERS = ("params.yaml", "data/catalog.yaml", ".gitignore", ".dvcignore")

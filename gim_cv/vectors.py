@@ -16,7 +16,7 @@ from pyproj import CRS
 
 from gim_cv.errors import DataError, MissingError, UnknownError
 from gim_cv.grid import PixelGrid, apply, transformer
-from gim_cv.rasterfile import to_crs
+from gim_cv.rasterfile import chosen_crs
 
 Array = NDArray[Any]
 PARQUET = (".parquet", ".geoparquet")
@@ -52,8 +52,8 @@ def read_features(
     where: str | None,
     attribute: str | None,
     crs: str | None,
-    crs_key: str,
     reach_m: float,
+    own_crs: bool = False,
 ) -> Features:
     """Return the features of a vector file that lie on `grid` or within `reach_m` m of it.
 
@@ -68,11 +68,11 @@ def read_features(
     attribute
         Column to return.
     crs
-        CRS of a file that has none.
-    crs_key
-        Name of the catalog key that sets `crs`, for the error text.
+        CRS of a file that has none, `labels_crs` in the catalog.
     reach_m
         How far from the grid a feature may still matter, m.
+    own_crs
+        Whether a file may have another CRS than `crs`, as areas beside the labels may.
 
     Raises
     ------
@@ -86,7 +86,8 @@ def read_features(
     table = _Parquet(path, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
     if attribute is not None and attribute not in table.columns:
         raise UnknownError.among("column", attribute, table.columns, path=path)
-    own = _crs(table.crs, crs, path, crs_key)
+    given = None if own_crs and table.crs else crs
+    own = chosen_crs(table.crs, given, path=path, key="labels_crs")
     cover = _cover(table.bounds, own, grid, path)
     down, across = grid.resolution_m
     reach_px = 8 + abs(reach_m) / min(down, across)
@@ -120,7 +121,8 @@ class _Ogr:
             raise DataError(what, path=path, remedy=remedy) from err
         self.crs: str | None = info["crs"]
         self.columns = [str(name) for name in info["fields"]]
-        self.bounds = np.array(info["total_bounds"] or [np.nan] * 4, float)
+        bounds = info["total_bounds"] if info["features"] else None  # 0, 0, 0, 0 in a shapefile
+        self.bounds = np.array(bounds or [np.nan] * 4, float)
 
     def read(self, bbox: tuple[float, ...], column: str | None) -> geopandas.GeoDataFrame:
         """Return the features that meet `bbox` (layer's CRS), in file order."""
@@ -207,14 +209,6 @@ def _choose_layer(layers: list[str], layer: str | None, path: Path) -> str:
             found=", ".join(layers) or "none",
         )
     return layers[0]
-
-
-def _crs(own: str | None, given: str | None, path: Path, key: str) -> CRS:
-    crs = own or given
-    if crs is None:
-        remedy = f"Add a .prj file, or set {key} of the pair in data/catalog.yaml"
-        raise DataError("no CRS", path=path, expected="a georeferenced file", remedy=remedy)
-    return to_crs(crs, path=path)
 
 
 def _outline_box(grid: PixelGrid, crs: CRS, margin_px: float) -> tuple[float, float, float, float]:

@@ -52,8 +52,8 @@ def read_zones(path: Path, grid: PixelGrid, *, crs: str | None) -> dict[int, Arr
         where=None,
         attribute=COLUMN,
         crs=crs,
-        crs_key="labels_crs",
         reach_m=0,
+        own_crs=True,
     )
     words = np.array([str(word) for word in np.asarray(found.attribute)], object)
     strange = sorted(set(words) - set(SPLITS))

@@ -32,9 +32,11 @@ def prepare(
 
     from gim_cv.config import project
     from gim_cv.manypairs import prepare_pairs
+    from gim_cv.revisions import root_of
 
     console, failed = Console(soft_wrap=True), 0
-    for pair, whole, said in prepare_pairs(project().root.resolve(), jobs=jobs or CPU_COUNT):
+    root = root_of(project().root.resolve())
+    for pair, whole, said in prepare_pairs(root, jobs=jobs or CPU_COUNT):
         failed += not whole
         sys.stderr.write(said)
         console.print(f"[green]✓[/] {pair}" if whole else f"[red]✗[/] {pair}")
@@ -47,7 +49,7 @@ def check(
     as_json: bool = typer.Option(False, "--json", help="JSON for machines, no table."),
 ) -> None:
     """Audit the catalog's data before any work; exit status 1 where a pair cannot be prepared."""
-    from gim_cv.audit import audit_pairs, totals
+    from gim_cv.audit import audit_pairs, compare_resolutions, totals
     from gim_cv.catalog import load_catalog
     from gim_cv.config import load_params, project
     from gim_cv.ground import GroundSplit
@@ -62,6 +64,7 @@ def check(
         split=GroundSplit(**params.split.model_dump()),
         **params.prepare.model_dump(),
     )
+    compare_resolutions(audits, catalog.datasets)
     summary = totals(audits)
     if as_json:
         rows = [audit.as_dict() for audit in audits]

@@ -12,7 +12,7 @@ NAMES = {path: path.relative_to(ROOT / "gim_cv").with_suffix("").as_posix() for 
 # floors 1 and 2: the data wing, and the learning wing (keras only), which meet on floor 3.
 GROUND = {
     "__init__", "atomic", "catalog", "config", "errors", "grid", "patches", "recipe", "stage",
-    "template",
+    "template", "yamlfile",
 }  # fmt: skip
 DATA = {
     "baseline", "batches", "augment", "certificate", "combine", "curves", "feed", "footprints",

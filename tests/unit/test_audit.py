@@ -2,13 +2,14 @@
 
 import json
 
+import geopandas
 import numpy as np
 import pytest
 from projects import REAL_PAIRS, make_project, run
 from varieties import BAD, GRID, PREPARE, SPLIT, Scene, mask, pixels, plain, write_tif
 
-from gim_cv.audit import audit_pair, audit_pairs, totals
-from gim_cv.catalog import Pair
+from gim_cv.audit import PairAudit, audit_pair, audit_pairs, compare_resolutions, totals
+from gim_cv.catalog import DatasetSpec, Pair
 from gim_cv.ground import GroundSplit
 
 OPTIONS = PREPARE | {"split": GroundSplit(**SPLIT)}
@@ -44,6 +45,17 @@ def test_a_bad_pair_is_an_error_and_no_exception(scene):
     audit = audit_pair(pair(scene), scene.folder.parent, **OPTIONS)
     assert "do not overlap" in audit.errors[0]
     assert totals([audit])["errors"] == 1
+
+
+def test_another_resolution_than_the_datasets_is_said(scene):
+    plain(scene)
+    audit = audit_pair(pair(scene), scene.folder.parent, **OPTIONS)
+    sets = {"near": 0.45, "far": 0.3}
+    specs = {tag: DatasetSpec(pairs=("p",), resolution_m=value) for tag, value in sets.items()}
+    before = list(audit.warnings)
+    compare_resolutions([audit, PairAudit("broken")], specs)
+    (said,) = [warning for warning in audit.warnings if warning not in before]
+    assert said.startswith("cut at 0.5 m per px, while dataset far says 0.3")
 
 
 def test_the_same_ground_and_the_same_file_under_two_names_are_said(scene):
@@ -95,12 +107,15 @@ def test_real_labels_sit_on_their_roofs(shared_data, tmp_path):
 def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
     folder = make_project(tmp_path / "project")
     run(folder, "dvc", "repro", "-q", "fetch@scenes", "recipes")
+    labels = folder / "data/raw/scenes/a.geojson"
+    geopandas.read_file(labels).iloc[:3].to_file(labels)
     assert "train/val/test" in run(folder, "gim-cv", "check")
     found = json.loads(run(folder, "gim-cv", "check", "--json", "a"))
     assert [row["name"] for row in found["pairs"]] == ["a"]
     prepared = run(folder, "python3", "-m", "stages.prepare", "a")
     said = [line.removeprefix("warning: a: ") for line in prepared.splitlines()]
-    assert said == found["pairs"][0]["warnings"] != []
+    assert said == found["pairs"][0]["warnings"]
+    assert said[0].startswith("all labels lie within ")
     (folder / "data/raw/scenes/b.tif").unlink()
     text = run(folder, "gim-cv", "check", check=False)
     assert "no such raster" in text

@@ -34,7 +34,7 @@ def test_datasets_of_the_catalog(in_project):
     assert [path.name for path in town.image_paths] == ["a.tif", "b.tif"]
     assert [path.name for path in town.mask_paths] == ["a.geojson", "b.geojson"]
     assert [pair.name for pair in get_dataset("b").pairs] == ["b"]
-    with pytest.raises(UnknownError, match="unknown dataset 'twon'; expected one of town"):
+    with pytest.raises(UnknownError, match="unknown dataset or pair 'twon'; expected one of town"):
         get_dataset("twon")
 
 

@@ -204,7 +204,7 @@ AFTER_KERAS = """
 import keras, pickle, sys
 from pathlib import Path
 from gim_cv.vectors import read_features
-known = {"layer": None, "where": None, "attribute": None, "crs": None, "crs_key": "", "reach_m": 0}
+known = {"layer": None, "where": None, "attribute": None, "crs": None, "reach_m": 0}
 grid = pickle.loads(Path(sys.argv[2]).read_bytes())
 print(len(read_features(Path(sys.argv[1]), grid, **known).geometries))
 """

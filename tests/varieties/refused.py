@@ -101,6 +101,12 @@ def _(scene):
     scene.labels(roofs().iloc[:0], name="labels.gpkg")
 
 
+@bad("empty shapefile")
+def _(scene):
+    scene.image()
+    scene.labels(roofs().iloc[:0], name="labels.shp")
+
+
 @bad("layer that does not exist")
 def _(scene):
     scene.image()
@@ -221,6 +227,18 @@ def _(scene):
     scene.image(crs=None)
     scene.labels()
     scene.pair["image_crs"] = "EPSG:999999"
+
+
+@bad("image with a CRS, image_crs is another")
+def _(scene):
+    plain(scene)
+    scene.pair["image_crs"] = "EPSG:32632"
+
+
+@bad("labels with a CRS, labels_crs is another")
+def _(scene):
+    plain(scene)
+    scene.pair["labels_crs"] = "EPSG:32632"
 
 
 @bad("archive with a path that leaves its folder")

@@ -90,6 +90,13 @@ def _(scene):
     scene.pair["mask_values"] = [{"value": 0, "id": 0}, {"value": 255, "id": 1}]
 
 
+@good("label raster of 0 and 255, mask_values as a mapping")
+def _(scene):
+    scene.image()
+    scene.raster_labels(mask(255))
+    scene.pair["mask_values"] = {0: 0, 255: 1}
+
+
 @good("RGB label raster, mask_values")
 def _(scene):
     scene.image()
