@@ -19,6 +19,7 @@ from rich.progress import track
 from gim_cv.atomic import scratch_folder
 from gim_cv.certificate import certify
 from gim_cv.errors import DataError
+from gim_cv.ownership import check_replaceable
 from gim_cv.patches import IGNORE, SPLITS
 from gim_cv.pooling import PatchSource, PatchTable, check_alike, merged_pairs
 from gim_cv.schema import ARRAYS, layout
@@ -65,12 +66,14 @@ def combine_stores(
     Raises
     ------
     StoreError
-        If stores differ, naming both sides, or a pair comes twice.
+        If stores differ, naming both sides, or a pair comes twice; or if something that is no patch
+        store stands at `out`.
     DataError
         If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
         If `memory_mib` is less than one shard needs.
     """
+    check_replaceable(out)
     sources = [PatchSource.open(path) for path in paths]
     if not sources:
         raise DataError("no stores to combine", remedy="Name at least one dataset")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import BatchGeneratorFn, call_generator
+from gim_cv.ownership import check_replaceable
 from gim_cv.sampling import split_index
 from gim_cv.store import open_group, open_store
 
@@ -164,12 +165,17 @@ class PreparedArrays(ABC):
     def save_prepared_arrays(self) -> None:
         """Write X and y to `cache_directory`, streamed; they point at that store from now on.
 
+        An older store there is replaced.
+
         Raises
         ------
+        StoreError
+            Something that is no patch store stands there; nothing was read or written.
         ConfigError
             No `cache_directory` is set.
         """
         path = self._cache()
+        check_replaceable(path)
         self._write(path)
         self._patches = open_store(path)
 

@@ -19,7 +19,7 @@ DATA = {
     "ground", "intervals", "labels", "manifest", "maskraster", "pairs", "pooling", "pruning",
     "raster", "rasterfile", "resample", "sampling", "scene", "scheduling", "schema", "scores",
     "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
-    "vectors", "verify", "writer", "audit", "datasets", "training", "preprocessing",
+    "vectors", "verify", "writer", "ownership", "audit", "datasets", "training", "preprocessing",
 }  # fmt: skip
 LEARNING = {
     "losses",

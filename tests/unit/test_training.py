@@ -1,5 +1,6 @@
 """Training datasets: from files to batches, and to stores that equal the pipeline's."""
 
+import shutil
 from functools import partial
 
 import dask.array as da
@@ -145,6 +146,22 @@ def test_what_is_no_store_is_not_deleted(scenes, tmp_path):
     tds.cache_directory = None
     with pytest.raises(ConfigError, match="no cache_directory"):
         tds.save_prepared_arrays()
+
+
+@pytest.mark.parametrize("make", [dataset, lambda *where: sum([dataset(*where)])])
+def test_what_is_no_store_is_not_replaced(scenes, tmp_path, monkeypatch, make):
+    """And that is said before any work: even the scenes are not opened."""
+    copy, out = tmp_path / "scenes", tmp_path / "out"
+    shutil.copytree(scenes, copy)
+    tds = make(copy, "a")
+    monkeypatch.setattr("gim_cv.training.open_scene", None)
+    out.touch()
+    for place in (copy, out, "", "."):
+        tds.cache_directory = place
+        with pytest.raises(StoreError, match="Name a"):
+            tds.save_prepared_arrays()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "scenes"]
+    assert (copy / "a.tif").is_file()
 
 
 def mostly_dark(image, mask):
