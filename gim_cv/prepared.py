@@ -55,6 +55,10 @@ class PreparedArrays(ABC):
     def groups(self) -> Mapping[str, str]:
         """Return pair name → tag."""
 
+    def settings(self) -> dict[str, Any]:
+        """Return what a composite of these patches and others takes over; None where unset."""
+        return {"oversample_fn": self.oversample_fn}
+
     @abstractmethod
     def prepare(self) -> None:
         """Make X and y: lazy dask arrays, computed when they are used."""

@@ -20,6 +20,7 @@ DATA = {
     "raster", "rasterfile", "resample", "sampling", "scene", "scheduling", "schema", "scores",
     "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
     "vectors", "verify", "writer", "ownership", "audit", "datasets", "training", "preprocessing",
+    "agreement", "pooled",
 }  # fmt: skip
 LEARNING = {
     "losses",
@@ -37,6 +38,7 @@ PURE_DATA = DATA - {
     "batches",
     "datasets",
     "feed",
+    "pooled",
     "training",
     "preprocessing",
 }
