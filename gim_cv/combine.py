@@ -17,10 +17,16 @@ from rich.console import Console
 from rich.progress import track
 
 from gim_cv.atomic import scratch_folder
-from gim_cv.certificate import certify
 from gim_cv.errors import DataError
+from gim_cv.ownership import check_replaceable
 from gim_cv.patches import IGNORE, SPLITS
-from gim_cv.pooling import PatchSource, PatchTable, check_alike, merged_pairs
+from gim_cv.pooling import (
+    PatchSource,
+    PatchTable,
+    check_alike,
+    merged_pairs,
+    split_certificate,
+)
 from gim_cv.schema import ARRAYS, layout
 from gim_cv.shuffle import Row, Spool, in_order, read_ahead, readers_within
 from gim_cv.statistics import BandSums, add_patches, band_sums, summarise
@@ -65,17 +71,19 @@ def combine_stores(
     Raises
     ------
     StoreError
-        If stores differ, naming both sides, or a pair comes twice.
+        If stores differ, naming both sides, or a pair comes twice; or if something that is no patch
+        store stands at `out`.
     DataError
         If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
         If `memory_mib` is less than one shard needs.
     """
+    check_replaceable(out)
     sources = [PatchSource.open(path) for path in paths]
     if not sources:
         raise DataError("no stores to combine", remedy="Name at least one dataset")
     check_alike(sources)
-    certificate = _certified(sources)
+    certificate = split_certificate(sources)
     table = PatchTable.of(sources, seed)
     bar = _bars() if progress else _plain
     with scratch_folder(out, tmp_dir=tmp_dir) as scratch:
@@ -84,13 +92,6 @@ def combine_stores(
         attrs = _attrs(sources, table, sums, digests, seed) | certificate
         buckets = bar(_gathered(spool, table, sources[0].patches, attrs), "write", spool.buckets)
         write_store(buckets, out, recipe=_recipe(sources, seed), tmp_dir=tmp_dir)
-
-
-def _certified(sources: Sequence[PatchSource]) -> dict[str, object]:
-    """Return the proof that no place is in two splits, where the stores know their ground."""
-    pairs = merged_pairs(sources)
-    known = all("ground" in pair for pair in pairs.values())
-    return {"split_certificate": certify(pairs)} if known else {}
 
 
 # --- pass one ---------------------------------------------------------------------------------

@@ -223,6 +223,7 @@ class Project:
         self.raw = root / "data" / "raw"
         self.recipes = root / "data" / "recipes"
         self.patches = root / "data" / "patches"
+        self.prepared = root / "data" / "prepared"
         self.tmp = root / "data" / ".tmp"
         self.manifest = root / "data" / "manifest.json"
         self.combined = root / "data" / "combined.zarr"
@@ -238,12 +239,14 @@ def project() -> Project:
 
 SEED_PATHS = {
     "raw_data_path": "raw",
-    "proc_data_path": "patches",
+    "proc_data_path": "prepared",
     "models_path": "models",
     "models_volume_path": "models",
     "predictions_data_tif_path": "predictions",
 }
-"""The path names of the seed's ``cfg`` and the folders they stand for here."""
+"""The path names of the seed's ``cfg`` and the folders they stand for here.
+
+Arrays that a script saves have a folder of their own: what is in ``patches`` is DVC's."""
 
 
 def __getattr__(name: str) -> Path:

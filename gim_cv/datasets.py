@@ -85,7 +85,7 @@ class Dataset:
             for pair in self.pairs
         ]
         return CompositeTrainingDataset(
-            parts, generator, shuffle_seed=shuffle_seed, cache_directory=cache_directory
+            parts, shuffle_seed=shuffle_seed, cache_directory=cache_directory
         )
 
 

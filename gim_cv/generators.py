@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gim_cv.agreement import alike
 from gim_cv.batches import Augmenter, Batches
 from gim_cv.datagen import Datagen
 from gim_cv.errors import ConfigError, DataError
@@ -212,11 +212,4 @@ def call_generator(generator: BatchGeneratorFn, X: Any, y: Any, **options: Any) 
 def shared_generator(generators: Sequence[BatchGeneratorFn | None]) -> BatchGeneratorFn | None:
     """Return the generator that all of them are, if it is one and the same, else None."""
     first = generators[0]
-    return first if all(_alike(generator, first) for generator in generators) else None
-
-
-def _alike(one: Any, other: Any) -> bool:
-    if isinstance(one, partial) and isinstance(other, partial):
-        same = (one.func, one.args, one.keywords) == (other.func, other.args, other.keywords)
-        return bool(same)
-    return one is other
+    return first if all(alike(generator, first) for generator in generators) else None

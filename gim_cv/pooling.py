@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 
+from gim_cv.certificate import certify
 from gim_cv.errors import StoreError
 from gim_cv.patches import SPLITS
 from gim_cv.schema import ARRAYS, COORDS
@@ -55,10 +56,13 @@ class PatchSource:
             "classes": self.patches.attrs["classes"],
         }
 
-    def colours(self) -> list[str]:
-        """Return the first pair's band names where they are colours, "" elsewhere."""
-        bands = self.patches.attrs["pairs"][self.names[0]].get("bands", [])
-        return [band.lower() if band.lower() in COLOURS else "" for band in bands]
+    def colours(self) -> Iterator[tuple[str, int, str]]:
+        """Yield the pair, the number (from 1) and the name of each band that is named a colour."""
+        for name in self.names:
+            bands = self.patches.attrs["pairs"][name].get("bands", [])
+            for number, band in enumerate(bands, start=1):
+                if band.lower() in COLOURS:
+                    yield name, number, band.lower()
 
 
 def check_alike(sources: Sequence[PatchSource]) -> None:
@@ -72,24 +76,31 @@ def check_alike(sources: Sequence[PatchSource]) -> None:
     first, seen = sources[0], dict.fromkeys(sources[0].names, sources[0].path)
     for other in sources[1:]:
         for what, wanted in first.kind().items():
-            _check_equal(what, wanted, other.kind()[what], first, other)
-        both = zip(first.colours(), other.colours(), strict=False)
-        if any(a and b and a != b for a, b in both):
-            _check_equal("bands", first.colours(), other.colours(), first, other)
+            _check_equal(what, wanted, other.kind()[what], first.names, other.names)
         for name in other.names:
             if name in seen:
                 raise StoreError(f"pair {name!r} is in {seen[name]} too", path=other.path)
             seen[name] = other.path
+    _check_colours(sources)
+
+
+def _check_colours(sources: Sequence[PatchSource]) -> None:
+    """Raise StoreError if a band is one colour in one pair and another in any other pair."""
+    known: dict[int, tuple[str, str]] = {}
+    for source in sources:
+        for pair, number, colour in source.colours():
+            wanted, namer = known.setdefault(number, (colour, pair))
+            _check_equal(f"the colour of band {number}", wanted, colour, [namer], [pair])
 
 
 def _check_equal(
-    what: str, wanted: object, found: object, first: PatchSource, other: PatchSource
+    what: str, wanted: object, found: object, first: Sequence[str], other: Sequence[str]
 ) -> None:
     if wanted != found:
         raise StoreError(
             f"{what} differs between stores to combine",
-            expected=f"{wanted} as in {', '.join(first.names)}",
-            found=f"{found} in {', '.join(other.names)}",
+            expected=f"{wanted} as in {', '.join(first)}",
+            found=f"{found} in {', '.join(other)}",
             remedy="Prepare them alike, or leave one side out",
         )
 
@@ -187,16 +198,19 @@ def pool_lazily(parts: Sequence[xr.Dataset], seed: int) -> xr.Dataset:
     ------
     StoreError
         If they differ, naming both sides, or a pair comes twice.
+    DataError
+        If one place is in two splits.
     """
     sources = [PatchSource(Path("+".join(pair_names(part))), part, {}) for part in parts]
     check_alike(sources)
+    certificate = split_certificate(sources)
     table = PatchTable.of(sources, seed)
     order = np.argsort(np.concatenate(table.places))
     arrays = {
         name: (dims, da.concatenate([part[name].data for part in parts])[order])
         for name, dims in ARRAYS.items()
     }
-    attrs = {**parts[0].attrs, "pairs": merged_pairs(sources)}
+    attrs = {**parts[0].attrs, "pairs": merged_pairs(sources)} | certificate
     attrs |= {"splits": table.splits(), "shuffle_seed": seed}
     return xr.Dataset(arrays, coords=table.variables(parts[0]), attrs=attrs)
 
@@ -207,3 +221,16 @@ def merged_pairs(sources: Sequence[PatchSource]) -> dict[str, Any]:
     for source in sources:
         found.update(source.patches.attrs["pairs"])
     return dict(sorted(found.items()))
+
+
+def split_certificate(sources: Sequence[PatchSource]) -> dict[str, object]:
+    """Return the attribute that proves that no place is in two splits, if all know their ground.
+
+    Raises
+    ------
+    DataError
+        Two pairs put the same place into different splits.
+    """
+    pairs = merged_pairs(sources)
+    known = all("ground" in pair for pair in pairs.values())
+    return {"split_certificate": certify(pairs)} if known else {}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import BatchGeneratorFn, call_generator
+from gim_cv.ownership import check_replaceable
 from gim_cv.sampling import split_index
 from gim_cv.store import open_group, open_store
 
@@ -53,6 +54,10 @@ class PreparedArrays(ABC):
     @abstractmethod
     def groups(self) -> Mapping[str, str]:
         """Return pair name → tag."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what a composite of these patches and others takes over; None where unset."""
+        return {"oversample_fn": self.oversample_fn}
 
     @abstractmethod
     def prepare(self) -> None:
@@ -164,12 +169,17 @@ class PreparedArrays(ABC):
     def save_prepared_arrays(self) -> None:
         """Write X and y to `cache_directory`, streamed; they point at that store from now on.
 
+        An older store there is replaced.
+
         Raises
         ------
+        StoreError
+            Something that is no patch store stands there; nothing was read or written.
         ConfigError
             No `cache_directory` is set.
         """
         path = self._cache()
+        check_replaceable(path)
         self._write(path)
         self._patches = open_store(path)
 

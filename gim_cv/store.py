@@ -22,6 +22,7 @@ from zarr.errors import GroupNotFoundError
 
 from gim_cv.atomic import atomic_folder
 from gim_cv.errors import DataError, MissingError, StoreError
+from gim_cv.ownership import check_replaceable
 from gim_cv.recipe import recipe_difference, sha256_text
 from gim_cv.schema import (
     ARRAYS,
@@ -78,9 +79,12 @@ def write_store(
 
     Raises
     ------
+    StoreError
+        Something that is no patch store stands at `path`; nothing was read or written.
     DataError
         If there is no patch at all, or a dataset's schema differs from the first one's.
     """
+    check_replaceable(path)
     stream = _slices(blocks) if isinstance(blocks, xr.Dataset) else iter(blocks)
     with atomic_folder(Path(path), tmp_dir=tmp_dir) as folder:
         writer = StoreWriter(folder)

@@ -23,12 +23,12 @@ from gim_cv.generators import (
     BatchGeneratorFn,
     fancy_batch_generator,
     pair_batch_generator,
-    shared_generator,
 )
 from gim_cv.ground import GroundSplit
 from gim_cv.lazypairs import lazy_patches
 from gim_cv.pairs import PairStream, open_scene
 from gim_cv.pipelines import get_binary_mask_training_pipeline, get_image_training_pipeline
+from gim_cv.pooled import PooledArrays
 from gim_cv.pooling import pool_lazily
 from gim_cv.prepared import OversampleFn, PreparedArrays
 from gim_cv.pruning import PruneFn
@@ -42,6 +42,7 @@ __all__ = [
 ]
 
 Factory = Callable[[], Pipeline]
+MEMORY_MIB = 512
 
 
 class TrainingDataset(PreparedArrays):
@@ -156,7 +157,8 @@ class TrainingDataset(PreparedArrays):
         return {self.pair.name: self.tag}
 
     def __add__(self, other: PreparedArrays) -> CompositeTrainingDataset:
-        return CompositeTrainingDataset([self]) + other
+        """Return a composite of both, see `CompositeTrainingDataset`; neither is changed."""
+        return CompositeTrainingDataset([self, other])
 
     def __radd__(self, other: int) -> CompositeTrainingDataset:
         return CompositeTrainingDataset([self]).__radd__(other)
@@ -191,28 +193,35 @@ class TrainingDataset(PreparedArrays):
         write_store(blocks, path, recipe=self.recipe(), attrs=stream.attrs)
 
 
-class CompositeTrainingDataset(PreparedArrays):
+class CompositeTrainingDataset(PooledArrays):
     """The pooled patches of several pairs: train, val, test, each shuffled exactly.
+
+    ``a + b`` is ``CompositeTrainingDataset([a, b])``. What is None below is taken over from the
+    composites among the constituents; those that have none have no say. A composite's `prune_fn`
+    stays with its own pairs, and its `cache_directory` with itself.
 
     Parameters
     ----------
     constituents
         Training datasets; those of a composite are taken out of it.
     batch_generator_fn
-        Makes batches from arrays of patches; None: the one that all constituents share, if any.
+        Makes batches from arrays of patches; where no composite has one either, the one that all
+        pairs share, if any.
     shuffle_seed
-        Of the order; None: the one of the constituents' pipelines.
+        Of the order; where no composite has one either, the one of the pairs' pipelines.
     memory_mib
-        MiB that the shuffle may take when the arrays are saved.
+        MiB that the shuffle may take when the arrays are saved; where none is given, 512.
     prune_fn
         Takes image (h, w, C) and mask (h, w, 1) of a patch; True drops it, whichever pair it is of.
-    oversample_fn, cache_directory
+    oversample_fn
+        See `PreparedArrays`; single pairs have a say too.
+    cache_directory
         See `PreparedArrays`.
 
     Raises
     ------
     ConfigError
-        There are no constituents.
+        There are no constituents, or two of them have different settings.
     """
 
     def __init__(
@@ -221,19 +230,24 @@ class CompositeTrainingDataset(PreparedArrays):
         batch_generator_fn: BatchGeneratorFn | None = None,
         *,
         shuffle_seed: int | None = None,
-        memory_mib: int = 512,
+        memory_mib: int | None = None,
         prune_fn: PruneFn | None = None,
         oversample_fn: OversampleFn | None = None,
         cache_directory: str | Path | None = None,
     ) -> None:
-        self.constituents = list(_flat(constituents))
-        if not self.constituents:
+        pairs = list(_flat(constituents))
+        if not pairs:
             raise ConfigError("a composite of nothing", expected="at least one training dataset")
-        own = shared_generator([part.batch_generator_fn for part in self.constituents])
-        super().__init__(batch_generator_fn or own, cache_directory, oversample_fn)
-        seed = self.constituents[0].cut.seed or 0
-        self.shuffle_seed = seed if shuffle_seed is None else shuffle_seed
-        self.memory_mib, self.prune_fn = memory_mib, prune_fn
+        super().__init__(
+            constituents,
+            pairs,
+            batch_generator_fn=batch_generator_fn,
+            shuffle_seed=shuffle_seed,
+            memory_mib=memory_mib,
+            oversample_fn=oversample_fn,
+            cache_directory=cache_directory,
+        )
+        self.prune_fn = prune_fn
 
     @property
     def tags(self) -> list[str]:
@@ -256,14 +270,17 @@ class CompositeTrainingDataset(PreparedArrays):
         Raises
         ------
         DataError, MissingError
-            See `TrainingDataset.prepare`.
+            See `TrainingDataset.prepare`; or one place is in two splits.
         StoreError
             The constituents differ in bands, patch size, type or classes, or a pair comes twice.
+        ConfigError
+            See `shuffle_seed`.
         """
+        seed = self.shuffle_seed
         parts = self._pruned()
         for part in parts:
             part.prepare()
-        self._patches = pool_lazily([part.patches for part in parts], self.shuffle_seed)
+        self._patches = pool_lazily([part.patches for part in parts], seed)
 
     def recipe(self) -> dict[str, object]:
         """Return the recipe that the stage combine gives its store."""
@@ -278,6 +295,7 @@ class CompositeTrainingDataset(PreparedArrays):
         return {part.pair.name: part.tag for part in self.constituents}
 
     def __add__(self, other: PreparedArrays) -> CompositeTrainingDataset:
+        """Return a composite of both; neither is changed."""
         return CompositeTrainingDataset([self, other])
 
     def __radd__(self, other: int) -> CompositeTrainingDataset:
@@ -292,18 +310,19 @@ class CompositeTrainingDataset(PreparedArrays):
         return [part.pruned_by(self.prune_fn) for part in self.constituents]
 
     def _write(self, path: Path) -> None:
+        seed = self.shuffle_seed
         with scratch_folder(path) as folder:
             stores = [folder / f"{part.pair.name}.zarr" for part in self.constituents]
             for part, store in zip(self._pruned(), stores, strict=True):
                 part._write(store)  # noqa: SLF001 - its own kind
-            seed, memory = self.shuffle_seed, self.memory_mib
+            memory = MEMORY_MIB if self.memory_mib is None else self.memory_mib
             combine_stores(stores, path, seed=seed, memory_mib=memory)
 
 
 def _flat(parts: Sequence[PreparedArrays]) -> Iterator[TrainingDataset]:
     for part in parts:
         if isinstance(part, CompositeTrainingDataset):
-            yield from part.constituents
+            yield from part._pruned()  # noqa: SLF001 - its own kind
         elif isinstance(part, TrainingDataset):
             yield part
         else:

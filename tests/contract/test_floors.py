@@ -19,7 +19,8 @@ DATA = {
     "ground", "intervals", "labels", "manifest", "maskraster", "pairs", "pooling", "pruning",
     "raster", "rasterfile", "resample", "sampling", "scene", "scheduling", "schema", "scores",
     "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
-    "vectors", "verify", "writer", "audit", "datasets", "training", "preprocessing",
+    "vectors", "verify", "writer", "ownership", "audit", "datasets", "training", "preprocessing",
+    "agreement", "pooled",
 }  # fmt: skip
 LEARNING = {
     "losses",
@@ -37,6 +38,7 @@ PURE_DATA = DATA - {
     "batches",
     "datasets",
     "feed",
+    "pooled",
     "training",
     "preprocessing",
 }

@@ -13,7 +13,7 @@ from imports import ROOT
 from pydantic import BaseModel
 from write_deps import code_of, rewritten
 
-from gim_cv.config import Params
+from gim_cv.config import SEED_PATHS, Params, Project
 
 
 def pipeline():
@@ -102,6 +102,15 @@ def test_every_output_is_ignored_or_tracked_by_git():
                 full = "/" + path.replace("${key}", key)
                 parents = {"/".join(full.split("/")[:n]) for n in range(2, 9)}
                 assert (parents | {full}) & set(ignored), f"{full} is not in .gitignore"
+
+
+def test_what_scripts_save_is_ignored_and_is_no_stages_folder():
+    """The stage manifest removes what it does not know from its own."""
+    saved = SEED_PATHS["proc_data_path"]
+    folder = f"data/{saved}"
+    assert getattr(Project(Path()), saved) == Path(folder)
+    assert f"/{folder}" in (ROOT / ".gitignore").read_text().splitlines()
+    assert folder not in (ROOT / "dvc.yaml").read_text()
 
 
 HEAVY = ("keras", "tensorflow", "albumentations", "jax")

@@ -257,7 +257,7 @@ def test_block_runs(page, number):
 def test_what_the_blocks_have_left(page):
     assert len(page["tds"].constituents) == 2
     assert page["tds"].X_train.dtype == np.uint8
-    assert (Path("data") / "patches" / "my_combined_dataset" / "zarr.json").is_file()
+    assert (Path("data") / "prepared" / "my_combined_dataset" / "zarr.json").is_file()
     assert page["tds_all"].tags_str == "phil_man_14_50cm,viet_hcm_20_50cm"
     assert len(page["tds_all"].X_test) == 0
 

@@ -1,6 +1,7 @@
 """Pooling stores: what it yields, and what it refuses."""
 
 import hashlib
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -140,14 +141,34 @@ def test_stores_that_differ_are_refused_and_both_sides_named(tmp_path, other, me
     assert not (tmp_path / "out").exists()
 
 
-def test_red_and_blue_are_not_exchanged(tmp_path):
-    sets = {name: patch_set(name, 5) for name in "abc"}
-    sets["a"].attrs["pairs"]["a"]["bands"] = ["Red", "green", "blue"]
-    sets["b"].attrs["pairs"]["b"]["bands"] = ["blue", "green", "red"]
-    paths = make(tmp_path, **sets)
-    combine([paths[0], paths[2]], tmp_path / "fine")
-    with pytest.raises(StoreError, match="bands differs"):
-        combine(paths, tmp_path / "out")
+RGB, BGR = ["Red", "green", "blue"], ["blue", "green", "red"]
+
+
+def of_colours(**bands):
+    """Patch sets of pairs whose bands have these names."""
+    sets = {name: patch_set(name, 5) for name in bands}
+    for name, names in bands.items():
+        sets[name].attrs["pairs"][name]["bands"] = names or ["b0", "b1", "b2"]
+    return sets
+
+
+@pytest.mark.parametrize("order", list(permutations("abc")))
+def test_red_and_blue_are_not_exchanged(tmp_path, order):
+    """Bands without a colour may be any; they do not hide that two others differ."""
+    paths = dict(zip("abc", make(tmp_path, **of_colours(a=RGB, b=BGR, c=None)), strict=True))
+    combine([paths["a"], paths["c"]], tmp_path / "fine")
+    message = (
+        r"colour of band 1 differs.*(red as in a, found blue in b|blue as in b, found red in a)"
+    )
+    with pytest.raises(StoreError, match=message):
+        combine([paths[name] for name in order], tmp_path / "out")
+
+
+def test_colours_of_every_pair_of_a_combined_store_count(tmp_path):
+    blank, rgb, bgr = make(tmp_path, **of_colours(a=None, b=RGB, c=BGR))
+    combine([blank, rgb], tmp_path / "both")
+    with pytest.raises(StoreError, match="red as in b, found blue in c"):
+        combine([tmp_path / "both", bgr], tmp_path / "out")
 
 
 def test_a_pair_comes_once(tmp_path):

@@ -60,5 +60,6 @@ def test_the_seeds_path_names_are_read_when_asked(monkeypatch, tmp_path):
 
     monkeypatch.setenv("GIM_CV_ROOT", str(tmp_path))
     assert cfg.models_path == tmp_path / "data" / "models"
+    assert cfg.proc_data_path == tmp_path / "data" / "prepared"
     with pytest.raises(AttributeError, match="no_such_path"):
         cfg.no_such_path  # noqa: B018

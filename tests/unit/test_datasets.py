@@ -4,6 +4,7 @@ import pytest
 from trainings import IMAGES, MASKS, SPLIT
 
 from gim_cv.errors import UnknownError
+from gim_cv.preprocessing import balanced_oversample
 from gim_cv.store import open_store
 
 
@@ -46,8 +47,10 @@ def test_a_dataset_loads_its_training_data(in_project):
         split=SPLIT,
         image_pipeline_factory=IMAGES,
         mask_pipeline_factory=MASKS,
+        oversample_fn=balanced_oversample,
         cache_directory=in_project / "c",
     )
+    assert tds.oversample_fn is balanced_oversample
     assert (tds.tags_str, len(tds.constituents)) == ("town", 2)
     tds.save_prepared_arrays()
     x, y = tds.batch_gen_train()[0]

@@ -1,12 +1,13 @@
 """Training datasets: from files to batches, and to stores that equal the pipeline's."""
 
+import shutil
 from functools import partial
 
 import dask.array as da
 import numpy as np
 import pytest
 import rasterio
-from patchsets import same
+from patchsets import same, small_layout
 from sklearn.pipeline import Pipeline
 from trainings import IMAGES, MASKS, SPLIT, dataset, prepared
 
@@ -92,6 +93,7 @@ def test_a_saved_composite_is_the_stages_store_byte_for_byte(scenes, tmp_path):
     both.cache_directory = tmp_path / "api"
     both.save_prepared_arrays()
     assert store_digest(tmp_path / "api") == store_digest(tmp_path / "stage")
+    assert both.patches.attrs["split_certificate"] == lazy.attrs["split_certificate"]
     assert both.patches.attrs["split_certificate"]["shared_pixels"] == 0
     assert same(both.patches, lazy)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "api", "b", "stage"]
@@ -105,6 +107,8 @@ def test_one_place_in_two_splits_is_refused(scenes, tmp_path):
     both.cache_directory = tmp_path / "c"
     with pytest.raises(DataError, match=r"a.*again"):
         both.save_prepared_arrays()
+    with pytest.raises(DataError, match=r"a.*again"):
+        both.prepare()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,6 +151,22 @@ def test_what_is_no_store_is_not_deleted(scenes, tmp_path):
         tds.save_prepared_arrays()
 
 
+@pytest.mark.parametrize("make", [dataset, lambda *where: sum([dataset(*where)])])
+def test_what_is_no_store_is_not_replaced(scenes, tmp_path, monkeypatch, make):
+    """And that is said before any work: even the scenes are not opened."""
+    copy, out = tmp_path / "scenes", tmp_path / "out"
+    shutil.copytree(scenes, copy)
+    tds = make(copy, "a")
+    monkeypatch.setattr("gim_cv.training.open_scene", None)
+    out.touch()
+    for place in (copy, out, "", "."):
+        tds.cache_directory = place
+        with pytest.raises(StoreError, match="Name a"):
+            tds.save_prepared_arrays()
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["out", "scenes"]
+    assert (copy / "a.tif").is_file()
+
+
 def mostly_dark(image, mask):
     return image.mean() < 90
 
@@ -187,6 +207,105 @@ def test_adding_is_pure_and_sum_works(scenes):
         _ = a + "b"
     with pytest.raises(ConfigError, match="a composite of nothing"):
         CompositeTrainingDataset([])
+
+
+SETTINGS = {
+    "batch_generator_fn": partial(fancy_batch_generator, batch_size=3),
+    "shuffle_seed": 77,
+    "memory_mib": 99,
+    "oversample_fn": balanced_oversample,
+}
+
+
+def test_a_sum_takes_over_what_is_set_in_any_order(scenes):
+    a, b = dataset(scenes, "a"), dataset(scenes, "b")
+    one, same_again = (CompositeTrainingDataset([a], **SETTINGS) for _ in range(2))
+    one.cache_directory = "x"
+    sums = [one + b, b + one, sum([b, one]), (b + b) + one, b + (b + one), one + same_again]
+    for both in (one, *sums):
+        assert {name: getattr(both, name) for name in SETTINGS} == SETTINGS
+    assert {both.cache_directory for both in sums} == {None}
+    assert (len(one.constituents), one.cache_directory) == (1, "x")
+    assert (b + b).settings() == dict.fromkeys(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("setting", "other", "message"),
+    [
+        (
+            "batch_generator_fn",
+            partial(fancy_batch_generator, batch_size=4),
+            r"expected fancy.*r\(batch_size=3\) as for a, found fancy.*=4\) for b, c\. Say which",
+        ),
+        (
+            "shuffle_seed",
+            0,
+            r"expected 77 as for a, found 0 for b, c\. Say which: Composite.*seed=",
+        ),
+        ("memory_mib", 100, "expected 99 as for a, found 100 for b, c"),
+        ("oversample_fn", len, "expected balanced_oversample as for a, found len for b, c"),
+    ],
+)
+def test_settings_that_differ_are_refused_until_one_is_chosen(scenes, setting, other, message):
+    a, b, c = (dataset(scenes, name, batch_generator_fn=None) for name in "abb")
+    c.pair = c.pair.model_copy(update={"name": "c"})
+    mine = CompositeTrainingDataset([a], **{setting: SETTINGS[setting]})
+    theirs = CompositeTrainingDataset([b, c])
+    setattr(theirs, setting, other)
+    with pytest.raises(ConfigError, match=f"{setting} differs between datasets .*{message}"):
+        _ = mine + theirs
+    for parts in ([theirs, mine], [a, theirs, mine], [mine, c, theirs]):
+        with pytest.raises(ConfigError, match=setting):
+            sum(parts)
+    chosen = CompositeTrainingDataset([mine, theirs], **{setting: other})
+    assert getattr(chosen, setting) == other
+
+
+def test_a_sum_prunes_each_side_as_before(scenes):
+    a, b = dataset(scenes, "a"), dataset(scenes, "b")
+    one, other = (CompositeTrainingDataset([x], prune_fn=mostly_dark) for x in (a, b))
+    pruned = {"a": one.recipe()["pairs"]["a"], "b": other.recipe()["pairs"]["b"]}
+    assert "prune_fn" in pruned["a"]
+    assert (one + b).recipe()["pairs"] == pruned | {"b": b.recipe()}
+    assert (a + other).recipe()["pairs"] == pruned | {"a": a.recipe()}
+    assert (one + other).recipe()["pairs"] == pruned
+    assert one.constituents == [a]
+    assert a.prune_fn is None
+
+
+def test_pipelines_with_different_seeds_leave_the_order_open(scenes):
+    other = {
+        "image_pipeline_factory": partial(IMAGES, seed=1),
+        "mask_pipeline_factory": partial(MASKS, seed=1),
+    }
+    a, b = dataset(scenes, "a", **other), dataset(scenes, "b")
+    for both in (a + b, b + a):
+        for use in (both.recipe, both.prepare, lambda both=both: both.shuffle_seed):
+            with pytest.raises(
+                ConfigError, match=r"shuffle_seed differs .*(1 as for a, found 42|42)"
+            ):
+                use()
+        both.shuffle_seed = 5
+        assert both.recipe()["combine"] == {"shuffle_seed": 5}
+    assert (a + CompositeTrainingDataset([b], shuffle_seed=0)).shuffle_seed == 0
+
+
+def test_patches_that_are_not_saved_are_advised_against_once(scenes, tmp_path, caplog):
+    with small_layout(32 * 32 * 3):
+        both = prepared(dataset(scenes, "a") + dataset(scenes, "b"))
+        for _ in range(2):
+            both.batch_gen_train()
+            both.batch_gen_val()
+        (record,) = caplog.records
+        assert "call save_prepared_arrays() first" in record.getMessage()
+        caplog.clear()
+        again = dataset(scenes, "a") + dataset(scenes, "b")
+        again.cache_directory = tmp_path / "c"
+        again.save_prepared_arrays()
+        again.batch_gen_train()
+    few = prepared(dataset(scenes, "a") + dataset(scenes, "b"))
+    few.batch_gen_train()
+    assert not caplog.records
 
 
 def test_balanced_oversampling_by_tag(scenes):
