@@ -157,6 +157,13 @@ class Pair(Entry):
             raise ValueError("expected left < right and bottom < top")
         return bounds
 
+    @field_validator("bands")
+    @classmethod
+    def _are_distinct(cls, bands: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
+        if bands is not None and len(set(bands)) < len(bands):
+            raise ValueError("a band is named twice")
+        return bands
+
     @model_validator(mode="after")
     def _is_split_once(self) -> Self:
         if self.split is not None and self.split_areas is not None:

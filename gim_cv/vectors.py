@@ -238,7 +238,7 @@ def _cover(bounds: Array, crs: CRS, grid: PixelGrid, path: Path) -> float:
     swapped = shapely.box(*bounds[[1, 0, 3, 2]])
     hint = "Swap the axes of the labels: x and y look exchanged"
     raise DataError(
-        "the labels do not overlap the image",
+        "the features do not overlap the image",
         path=path,
         expected=f"features near {_rounded(image.bounds)} in {crs.name}",
         found=f"features within {_rounded(bounds)}",
