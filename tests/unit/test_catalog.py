@@ -77,7 +77,7 @@ def test_mask_values_are_a_list_or_a_mapping(tmp_path):
         ("  a: {", "  b: {", "the key 'b' comes a second time"),
         ("pairs: [a, b]", "pairs: a", r"datasets\.both\.pairs: not a list; found 'a'"),
         ("labels: a.geojson}", "labels: a.geojson, bands: []}", r"pairs\.a\.bands"),
-        ("labels: a.geojson}", "labels: a.geojson, bands: [1, 1]}", r"bands: a band is named twice"),
+        ("labels: a.geojson}", "labels: a.geojson, bands: [1, 1]}", "a band is named twice"),
         ("labels: a.geojson}", "labels: a.geojson, bounds: [0, 0, 1]}", r"bounds\.3: too few"),
         ("labels: a.geojson}", "labels: a.geojson, nodata: None}", "Write null for none"),
         ("both:", "a: {pairs: [b], resolution_m: 1}\n  both:", r"the name of the pair 'a'"),
