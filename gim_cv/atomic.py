@@ -25,14 +25,19 @@ def atomic_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]:
         Where the unfinished folder lives; must be on the file system of `path`. None: next to
         `path`, under a hidden name. Give a folder elsewhere if the parent of `path` is hashed.
     """
-    home, stem = _home(path, tmp_dir)
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = _fresh(home, stem)
+    folder = fresh_folder(*home_of(path, tmp_dir))
     try:
         yield folder
-        _swap(folder, path, aside=_fresh(home, stem))
+        put_in_place(folder, path, tmp_dir=tmp_dir)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, path: Path, *, tmp_dir: Path | None = None) -> None:
+    """Give `folder` the name `path`; an older folder of this name is replaced as a whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _swap(folder, path, aside=fresh_folder(*home_of(path, tmp_dir)))
 
 
 @contextmanager
@@ -41,8 +46,7 @@ def scratch_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]
 
     Named and cleared as the folder of `atomic_folder` is.
     """
-    home, stem = _home(path, tmp_dir)
-    folder = _fresh(home, stem)
+    folder = fresh_folder(*home_of(path, tmp_dir))
     try:
         yield folder
     finally:
@@ -56,8 +60,11 @@ def write_text(path: Path, text: str) -> None:
     part.replace(path)
 
 
-def _home(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:
-    """Return where unfinished folders of `path` live and how their names begin."""
+def home_of(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:
+    """Return where unfinished folders of `path` live and how their names begin.
+
+    What dead processes left there is removed.
+    """
     home = path.parent if tmp_dir is None else tmp_dir
     stem = f".{path.name}" if tmp_dir is None else path.name
     home.mkdir(parents=True, exist_ok=True)
@@ -68,7 +75,8 @@ def _home(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:
     return home, stem
 
 
-def _fresh(home: Path, stem: str) -> Path:
+def fresh_folder(home: Path, stem: str) -> Path:
+    """Return an empty folder in `home` that belongs to this process."""
     folder = Path(tempfile.mkdtemp(prefix=f"{stem}.{os.getpid()}.", dir=home))
     folder.chmod(0o755)
     return folder

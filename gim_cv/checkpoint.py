@@ -4,13 +4,11 @@
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +19,9 @@ import numpy as np
 
 from gim_cv.atomic import atomic_folder
 from gim_cv.averaging import Arrays, WeightAverage
-from gim_cv.errors import RunError
+from gim_cv.unfinished import held
 
 STATE_FILE = "state.npz"
-PACKAGE = Path(__file__).parent
 STATE_SECONDS = 300.0
 """Least time between states within an epoch: what a kill can cost."""
 
@@ -78,7 +75,7 @@ def workspace(
         None: the folder is temporary and lost with the process. Else the folder and the state live
         in ``resume_dir/key`` until the run is finished, and are found again after a kill.
     key
-        From `state_key`.
+        From `work_key`.
 
     Yields
     ------
@@ -96,40 +93,11 @@ def workspace(
         return
     home = resume_dir / key
     (home / "run").mkdir(parents=True, exist_ok=True)
-    with _lock(home):
+    with held(home, "training with the same parameters"):
         yield home / "run", home
         with atomic_folder(run_dir) as folder:
             shutil.copytree(home / "run", folder, dirs_exist_ok=True)
         shutil.rmtree(home)
-
-
-@contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Hold the folder for this process; the kernel lets go of it when the process dies."""
-    with (home / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise RunError(
-                "another process is training with the same parameters",
-                path=home,
-                remedy="Wait for it, or stop it",
-            ) from err
-        yield
-
-
-def state_key(parameters: Mapping[str, Any]) -> str:
-    """Return the name of a run's state: a hash of everything that its result depends on.
-
-    That is the parameters and every file of this package: a run that other code began is not gone
-    on with.
-    """
-    text = json.dumps(dict(parameters), sort_keys=True, default=str)
-    found = hashlib.sha256(text.encode())
-    for path in sorted(PACKAGE.rglob("*.py")):
-        content = hashlib.sha256(path.read_bytes()).hexdigest()
-        found.update(f"{path.relative_to(PACKAGE)} {content}\n".encode())
-    return found.hexdigest()[:20]
 
 
 def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from gim_cv.atomic import scratch_folder
+from gim_cv.atomic import put_in_place
 from gim_cv.errors import DataError
 from gim_cv.ownership import check_replaceable
-from gim_cv.patches import IGNORE, SPLITS
+from gim_cv.patches import IGNORE
 from gim_cv.pooling import (
     PatchSource,
     PatchTable,
@@ -27,13 +26,15 @@ from gim_cv.pooling import (
     merged_pairs,
     split_certificate,
 )
+from gim_cv.scatter import Bar, Reading, block_readers, scatter
 from gim_cv.schema import ARRAYS, layout
-from gim_cv.shuffle import Row, Spool, in_order, read_ahead, readers_within
-from gim_cv.statistics import BandSums, add_patches, band_sums, summarise
-from gim_cv.store import read_block, write_store
+from gim_cv.shuffle import Row, Spool, read_ahead, readers_within
+from gim_cv.statistics import band_sums, summarise
+from gim_cv.unfinished import boot, files_seen, unfinished_folder, work_key
+from gim_cv.writer import StoreWriter, keep_shards, shard_files
 
 Array = NDArray[Any]
-Int = NDArray[np.int64]
+Seen = list[list[tuple[str, int, int, int]]]
 
 
 def combine_stores(
@@ -46,6 +47,9 @@ def combine_stores(
     progress: bool = False,
 ) -> None:
     """Write one store with the patches of all `paths`: train, val, test, each an exact permutation.
+
+    Called again after a kill, with the same stores and values, it goes on: blocks that are read and
+    buckets that are written are not done again, and the store has the same bytes.
 
     The result is a pure function of the patches and `seed`: neither the order of `paths`, nor
     memory, nor the number of processors changes a byte. Attributes gain ``splits``,
@@ -64,9 +68,10 @@ def combine_stores(
         MiB that the shuffle may take besides the interpreter.
     tmp_dir
         Folder for the unfinished store and the raw rows (as large as the patches uncompressed), on
-        the file system of `out`; None: next to it, hidden.
+        the file system of `out`; None: next to it, hidden. There they stay after a kill, until
+        `out` is written.
     progress
-        Show bars on a terminal's stderr.
+        Show bars on a terminal's stderr, and say there how much a killed process had done.
 
     Raises
     ------
@@ -77,24 +82,29 @@ def combine_stores(
         If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
         If `memory_mib` is less than one shard needs.
+    RunError
+        If the disk has no room, or another process combines the same.
     """
     check_replaceable(out)
+    seen = sorted(files_seen(path) for path in paths)  # before they are opened: see `_key`
     sources = [PatchSource.open(path) for path in paths]
     if not sources:
         raise DataError("no stores to combine", remedy="Name at least one dataset")
     check_alike(sources)
     certificate = split_certificate(sources)
     table = PatchTable.of(sources, seed)
+    recipe = _recipe(sources, seed)
+    key = _key(recipe, seen, sources[0].patches, memory_mib)
     bar = _bars() if progress else _plain
-    with scratch_folder(out, tmp_dir=tmp_dir) as scratch:
-        spool, readers = _spool(scratch, sources[0].patches, len(table), memory_mib)
-        sums, digests = _scatter(sources, table, spool, readers, bar)
-        attrs = _attrs(sources, table, sums, digests, seed) | certificate
-        buckets = bar(_gathered(spool, table, sources[0].patches, attrs), "write", spool.buckets)
-        write_store(buckets, out, recipe=_recipe(sources, seed), tmp_dir=tmp_dir)
-
-
-# --- pass one ---------------------------------------------------------------------------------
+    with unfinished_folder(out, key, tmp_dir=tmp_dir) as folder:
+        spool, readers = _spool(folder / "spool", sources[0].patches, len(table), memory_mib)
+        calls = block_readers(sources, table, spool)
+        reading = _taken_up(folder, spool, sources[0].patches, len(calls), progress=progress)
+        scatter(calls, reading, folder / READ_FILE, readers=readers, bar=bar)
+        attrs = _attrs(sources, table, reading, seed) | certificate
+        writer = _gathered(folder / "store", spool, table, sources[0].patches, attrs, bar)
+        writer.close(recipe, {})
+        put_in_place(folder / "store", out, tmp_dir=tmp_dir)
 
 
 def _spool(folder: Path, like: xr.Dataset, total: int, memory_mib: int) -> tuple[Spool, int]:
@@ -110,72 +120,109 @@ def _spool(folder: Path, like: xr.Dataset, total: int, memory_mib: int) -> tuple
     return spool, readers
 
 
-def _scatter(
-    sources: Sequence[PatchSource], table: PatchTable, spool: Spool, readers: int, bar: _Bar
-) -> tuple[BandSums, dict[int, bytes]]:
-    """Write all rows to the spool; return the train split's sums and the test patches' digests."""
-    like = sources[0].patches["image"]
-    sums, digests = band_sums(like.sizes["band"], like.dtype), {}
-    calls = [
-        partial(_scatter_block, source.arrays, index, places, table, spool)
-        for source, places in sorted(zip(sources, table.places, strict=True), key=_first_name)
-        for index in range(-(-len(places) // source.arrays["image"].chunks[0]))
-    ]
-    for part, hashes in bar(in_order(calls, threads=readers), "read", len(calls)):
-        sums.merge(part)
-        digests.update(hashes)
-    return sums, digests
+# --- going on after a kill --------------------------------------------------------------------
+
+READ_FILE = "read.npz"
 
 
-def _first_name(item: tuple[PatchSource, Int]) -> list[str]:
-    return item[0].names
+def _key(recipe: dict[str, object], seen: Seen, like: xr.Dataset, memory_mib: int) -> str:
+    """Name the unfinished work by all that it comes from.
+
+    Recipes say what the pair stores should hold, and `seen` that nobody wrote them again: as it was
+    before they were opened, so that a store written meanwhile is not taken for the one read.
+    """
+    unit = layout(like["image"].shape[1:], like["image"].dtype)
+    settings = {"recipe": recipe, "memory_mib": memory_mib, "layout": unit}
+    return work_key({**settings, "files": seen, "boot": boot()})
 
 
-def _scatter_block(
-    arrays: dict[str, zarr.Array[Any]], index: int, places: Int, table: PatchTable, spool: Spool
-) -> tuple[BandSums, dict[int, bytes]]:
-    image, mask = read_block(arrays, index)
-    start = index * arrays["image"].chunks[0]
-    mine = places[start : start + len(image)]
-    spool.put(mine, {"image": image, "mask": mask})
-    sums = band_sums(image.shape[-1], image.dtype)
-    split = table.coords["split"][mine]
-    train = split == 0
-    whole = bool(train.all())
-    add_patches(sums, image if whole else image[train], mask if whole else mask[train])
-    tests = np.flatnonzero(split == SPLITS.index("test"))
-    return sums, {int(table.rank[mine[k]]): _digest(image[k], mask[k]) for k in tests}
+def _taken_up(
+    folder: Path, spool: Spool, like: xr.Dataset, blocks: int, *, progress: bool
+) -> Reading:
+    """Return how far a killed process had read; begin the spool if there is nothing to go on."""
+    image, state = like["image"], folder / READ_FILE
+    if state.is_file():
+        reading = Reading.load(state, band_sums(image.sizes["band"], image.dtype))
+        if _is_sound(folder / "store", spool, all_read=reading.blocks == blocks):
+            if progress:
+                _say_resuming(spool, reading.blocks, blocks)
+            return reading
+        state.unlink()
+    spool.begin()
+    return Reading(band_sums(image.sizes["band"], image.dtype))
 
 
-def _digest(image: Array, mask: Array) -> bytes:
-    whole = hashlib.sha256(np.ascontiguousarray(image).data)
-    whole.update(np.ascontiguousarray(mask).data)
-    return whole.digest()
+def _is_sound(store: Path, spool: Spool, *, all_read: bool) -> bool:
+    """Return whether all files are there: someone may have tidied up since the kill."""
+    done = spool.done
+    left = all(spool.holds(number) for number in range(done, spool.buckets))
+    shards = [store / name for number in range(done) for name in shard_files(number)]
+    return left and (all_read or done == 0) and all(path.is_file() for path in shards)
+
+
+def _say_resuming(spool: Spool, read: int, blocks: int) -> None:
+    behind = f", {read} of {blocks} blocks are read" if read < blocks else ""
+    text = f"resuming: {spool.done} of {spool.buckets} buckets are done{behind}"
+    sys.stderr.write(f"combine: {text}\n")
 
 
 # --- pass two ---------------------------------------------------------------------------------
 
 
 def _gathered(
-    spool: Spool, table: PatchTable, like: xr.Dataset, attrs: dict[str, object]
-) -> Iterator[xr.Dataset]:
-    start = 0
-    for arrays in read_ahead(spool):
-        stop = start + len(arrays["image"])
-        coords = table.variables(like, slice(start, stop))
-        data = {name: (ARRAYS[name], arrays[name]) for name in ARRAYS}
-        yield xr.Dataset(data, coords=coords, attrs=attrs)
-        start = stop
+    folder: Path,
+    spool: Spool,
+    table: PatchTable,
+    like: xr.Dataset,
+    attrs: dict[str, object],
+    bar: Bar,
+) -> StoreWriter:
+    """Return the writer of the store in `folder` when it has written all buckets.
+
+    A bucket leaves the spool when its shard is whole: until then it is not done.
+    """
+    done = spool.done
+    keep_shards(folder, done)
+    writer = StoreWriter(folder)
+    writer.keep(_part(table, like, attrs, 0, _blank(spool, done)))
+    for arrays in bar(read_ahead(spool, done), "write", spool.buckets, done):
+        writer.append(_part(table, like, attrs, done * spool.bucket, arrays))
+        del arrays  # or it would be in memory beside the next two
+        writer.flush()
+        spool.drop(done)
+        done += 1
+    return writer
+
+
+def _blank(spool: Spool, buckets: int) -> dict[str, Array]:
+    """Return as many zeros as the first buckets have rows, without their memory."""
+    count = min(buckets * spool.bucket, spool.total)
+    return {
+        name: np.broadcast_to(np.zeros((), row.dtype), (count, *row.shape))
+        for name, row in spool.rows.items()
+    }
+
+
+def _part(
+    table: PatchTable,
+    like: xr.Dataset,
+    attrs: dict[str, object],
+    start: int,
+    arrays: dict[str, Array],
+) -> xr.Dataset:
+    """Return the patches from `start` on that have these pixels."""
+    coords = table.variables(like, slice(start, start + len(arrays["image"])))
+    data = {name: (ARRAYS[name], array) for name, array in arrays.items()}
+    return xr.Dataset(data, coords=coords, attrs=attrs)
 
 
 def _attrs(
     sources: Sequence[PatchSource],
     table: PatchTable,
-    sums: BandSums,
-    digests: dict[int, bytes],
+    reading: Reading,
     seed: int,
 ) -> dict[str, object]:
-    if sums.count == 0:
+    if reading.sums.count == 0:
         raise DataError(
             "no labelled pixel in the train split",
             found=f"patches {table.splits()}",
@@ -189,8 +236,8 @@ def _attrs(
         "pairs": merged_pairs(sources),
         "splits": table.splits(),
         "shuffle_seed": seed,
-        "statistics": summarise(sums, pixels, sources[0].patches["image"].dtype),
-        "test_digest": _test_digest(table, digests),
+        "statistics": summarise(reading.sums, pixels, sources[0].patches["image"].dtype),
+        "test_digest": _test_digest(table, reading.digests),
     }
 
 
@@ -220,19 +267,17 @@ def _recipe(sources: Sequence[PatchSource], seed: int) -> dict[str, object]:
 
 # --- progress ---------------------------------------------------------------------------------
 
-_Bar = Callable[[Iterator[Any], str, int], Iterator[Any]]
 
-
-def _plain(items: Iterator[Any], _label: str, _total: int) -> Iterator[Any]:
+def _plain(items: Iterator[Any], _label: str, _total: int, _done: int) -> Iterator[Any]:
     return items
 
 
-def _bars() -> _Bar:
+def _bars() -> Bar:
     console = Console(stderr=True)
 
-    def bar(items: Iterator[Any], label: str, total: int) -> Iterator[Any]:
+    def bar(items: Iterator[Any], label: str, total: int, done: int) -> Iterator[Any]:
         text = f"combine: {label}"
         quiet = not console.is_terminal
-        return iter(track(items, text, total=total, console=console, disable=quiet))
+        return iter(track(items, text, total=total, completed=done, console=console, disable=quiet))
 
     return bar

@@ -12,7 +12,7 @@ import yaml
 
 from gim_cv.assembly import compiled, design_for, loss_for
 from gim_cv.backend import precision, prepare_backend, replicas
-from gim_cv.checkpoint import Progress, load_state, state_key, workspace
+from gim_cv.checkpoint import Progress, load_state, workspace
 from gim_cv.epochs import Training
 from gim_cv.feeds import SAMPLES, Feeds, turning
 from gim_cv.journal import Journal
@@ -20,6 +20,7 @@ from gim_cv.losses import SegmentationLoss
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
 from gim_cv.store import open_store
+from gim_cv.unfinished import work_key
 
 RUN_FILE = "run.yml"
 
@@ -105,7 +106,7 @@ def fit_model(
     }
     feeds = Feeds(patches, regime, seed=seed, augment=augment)
     prepare_backend(seed=seed, deterministic=regime.deterministic)
-    key = state_key({**run, "store": dict(patches.attrs)})
+    key = work_key({**run, "store": dict(patches.attrs)})
     with (
         workspace(run_dir, resume_dir, key) as (folder, state_dir),
         precision(regime.precision),

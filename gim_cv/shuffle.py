@@ -3,7 +3,7 @@
 Pass one reads the sources block by block and writes every row, raw, to its final place in one of
 many spool files, one per output shard; pass two reads the spool files back, each already in order.
 Memory is a few blocks, then a few shards, whatever the number of patches; the spool takes the raw
-size of the data on disk and shrinks as the shards are taken.
+size of the data on disk and shrinks as the shards are written.
 """
 
 from __future__ import annotations
@@ -63,30 +63,38 @@ def shuffled_order(split: Array, seed: int) -> Int:
 class Spool:
     """Rows on disk at their final places, in one file per bucket of `bucket` rows.
 
+    Which buckets still have their file says how far a killed process has come.
+
     Parameters
     ----------
     folder
-        Empty folder with room for all rows.
+        Folder for the files.
     rows
         The arrays of a patch, e.g. image and mask.
     total
         Number of patches.
     bucket
         Patches a file; the last one has fewer.
-
-    Raises
-    ------
-    RunError
-        If the disk has no room for the raw rows.
     """
 
     def __init__(self, folder: Path, rows: Mapping[str, Row], *, total: int, bucket: int) -> None:
         self.folder, self.rows, self.total, self.bucket = folder, dict(rows), total, bucket
-        need, free = total * self.row_bytes, shutil.disk_usage(folder).free
+
+    def begin(self) -> None:
+        """Make the files, empty.
+
+        Raises
+        ------
+        RunError
+            If the disk has no room for the raw rows.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        need, free = self.total * self.row_bytes, shutil.disk_usage(self.folder).free
         if need > free:
             raise RunError(
                 "no room to shuffle",
-                path=folder,
+                path=self.folder,
                 expected=f"{need / 2**20:.0f} MiB free",
                 found=f"{free / 2**20:.0f} MiB",
                 remedy="Free some disk space",
@@ -104,6 +112,12 @@ class Spool:
         """Number of files."""
         return -(-self.total // self.bucket)
 
+    @property
+    def done(self) -> int:
+        """Number of leading buckets whose files are gone."""
+        held = (number for number in range(self.buckets) if self.holds(number))
+        return next(held, self.buckets)
+
     def put(self, places: Int, arrays: Mapping[str, Array]) -> None:
         """Write rows to the places given; threads may put at once.
 
@@ -120,8 +134,16 @@ class Spool:
             mine = np.flatnonzero(numbers == number)
             self._put_bucket(number, mine.tolist(), places % self.bucket, data)
 
+    def holds(self, number: int) -> bool:
+        """Return whether the bucket's file is there: since `begin`, and until it is dropped."""
+        return self._path(number).is_file()
+
+    def drop(self, number: int) -> None:
+        """Give the disk space of one bucket back."""
+        self._path(number).unlink()
+
     def take(self, number: int) -> dict[str, Array]:
-        """Return the rows of one bucket in their final order, and give their disk space back."""
+        """Return the rows of one bucket in their final order."""
         path, count = self._path(number), self._count(number)
         arrays = {}
         for name, offset in self._offsets(number).items():
@@ -129,7 +151,6 @@ class Spool:
             items = count * int(np.prod(row.shape))
             flat = np.fromfile(path, row.dtype, items, offset=offset)
             arrays[name] = flat.reshape(count, *row.shape)
-        path.unlink()
         return arrays
 
     def _path(self, number: int) -> Path:
@@ -166,14 +187,14 @@ def _write_at(handle: int, data: memoryview, offset: int) -> None:
         data, offset = data[count:], offset + count
 
 
-def read_ahead(spool: Spool) -> Iterator[dict[str, Array]]:
-    """Yield the buckets in order, each read while the one before it is used."""
+def read_ahead(spool: Spool, first: int = 0) -> Iterator[dict[str, Array]]:
+    """Yield the buckets from number `first` on, each read while the one before it is used."""
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(spool.take, 0)
-        for number in range(1, spool.buckets + 1):
-            arrays = coming.result()
-            if number < spool.buckets:
-                coming = pool.submit(spool.take, number)
+        coming: Future[dict[str, Array]] | None = None
+        for number in range(first, spool.buckets):
+            arrays = coming.result() if coming else spool.take(number)
+            following = number + 1
+            coming = pool.submit(spool.take, following) if following < spool.buckets else None
             yield arrays
 
 

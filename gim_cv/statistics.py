@@ -10,8 +10,9 @@ Source: Chan, Golub and LeVeque, "Algorithms for computing the sample variance",
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,6 +38,12 @@ class BandSums(Protocol):
 
     def merge(self, other: Any) -> None:
         """Take in what another object of this kind has summed."""
+
+    def state(self) -> dict[str, Array]:
+        """Return arrays that hold the sums, to the last bit."""
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take the sums of an object of this kind from its `state`."""
 
     @property
     def count(self) -> int:
@@ -86,6 +93,16 @@ class ExactSums:
         self.histogram += other.histogram
         for mine, theirs in zip(self.products, other.products, strict=True):
             mine[:] = [a + b for a, b in zip(mine, theirs, strict=True)]
+
+    def state(self) -> dict[str, Array]:
+        """Return arrays that hold the sums; the products, of any size, as JSON text."""
+        text = json.dumps(self.products).encode()
+        return {"histogram": self.histogram, "products": np.frombuffer(text, np.uint8)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take the sums of an object of this kind from its `state`."""
+        self.histogram = state["histogram"]
+        self.products = json.loads(state["products"].tobytes())
 
     def moments(self) -> tuple[Float, Float]:
         """Return mean (band,) and population covariance (band, band), each correctly rounded."""
@@ -158,6 +175,16 @@ class FloatSums:
         self.mean = self.mean + step * (other.count / total)
         self.histogram += other.histogram
         self.count = total
+
+    def state(self) -> dict[str, Array]:
+        """Return arrays that hold the sums, to the last bit."""
+        return {name: np.asarray(value) for name, value in vars(self).items()}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take the sums of an object of this kind from its `state`."""
+        self.count = int(state["count"])
+        self.mean, self.scatter = state["mean"], state["scatter"]
+        self.histogram = state["histogram"]
 
     def moments(self) -> tuple[Float, Float]:
         """Return mean (band,) and population covariance (band, band)."""

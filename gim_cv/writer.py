@@ -21,13 +21,26 @@ from gim_cv.schema import ARRAYS, COORDS, SCHEMA, check_patches, layout
 Array = NDArray[Any]
 
 
+def keep_shards(folder: Path, count: int) -> None:
+    """Remove all files of an unfinished store but the first `count` shards of each array."""
+    whole = {folder / name for number in range(count) for name in shard_files(number)}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path not in whole:
+            path.unlink()
+
+
+def shard_files(number: int) -> list[str]:
+    """Return the files of the shards `number`, relative to the store."""
+    return [f"{name}/c/{number}/0/0/0" for name in ARRAYS]
+
+
 class StoreWriter:
     """One store in the making: shards are written as they fill, the rest on `close`.
 
     Parameters
     ----------
     folder
-        Empty folder that becomes the zarr group.
+        Empty folder that becomes the zarr group; or one with nothing but whole shards, see `keep`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,12 +54,20 @@ class StoreWriter:
         self.filled = 0
         self.written = 0
 
+    def keep(self, block: xr.Dataset) -> None:
+        """Take in, first of all, the patches whose shards are in the folder.
+
+        Parameters
+        ----------
+        block
+            Its pixels are not looked at.
+        """
+        self._admit(block)
+        self._grow(block.sizes["patch"])
+
     def append(self, block: xr.Dataset) -> None:
         """Take in the patches of `block`: at most one shard of them is kept in memory."""
-        if self.first is None:
-            self._start(block)
-        self._check_like_first(block)
-        self.coords.append({name: block.variables[name].to_numpy() for name in COORDS})
+        self._admit(block)
         arrays = {name: block.variables[name].to_numpy() for name in ARRAYS}
         start, stop = 0, block.sizes["patch"]
         while start < stop:
@@ -56,6 +77,12 @@ class StoreWriter:
             else:
                 start += self._hold(arrays, start, stop)
 
+    def flush(self) -> None:
+        """Write what is left as the last shard."""
+        if self.filled:
+            self._write({name: self.held[name][: self.filled] for name in ARRAYS})
+            self.held, self.filled = {}, 0
+
     def close(self, recipe: Mapping[str, object], extra: Mapping[str, object]) -> None:
         """Write what is left, the coordinates and the attributes, and mark the store whole."""
         if self.first is None or self.filled + self.written == 0:
@@ -63,8 +90,7 @@ class StoreWriter:
                 "no patches to write",
                 remedy="Check min_valid, min_labelled and the extent of image and labels",
             )
-        if self.filled:
-            self._write({name: self.held[name][: self.filled] for name in ARRAYS})
+        self.flush()
         for name, (dims, kind) in COORDS.items():
             data = np.concatenate([part[name] for part in self.coords])
             self._create(name, data.shape, kind, dims, chunks=data.shape)
@@ -74,6 +100,13 @@ class StoreWriter:
         attrs |= {"recipe_sha256": sha256_text(text), "coordinates": " ".join(COORDS)}
         # Written last: a store without it is torn.
         self.group.update_attributes(json.loads(canonical_json(attrs | {"complete": True})))
+
+    def _admit(self, block: xr.Dataset) -> None:
+        """Take the coordinates of `block`."""
+        if self.first is None:
+            self._start(block)
+        self._check_like_first(block)
+        self.coords.append({name: block.variables[name].to_numpy() for name in COORDS})
 
     def _start(self, block: xr.Dataset) -> None:
         check_patches(block)
@@ -121,13 +154,18 @@ class StoreWriter:
         return self.buffers
 
     def _write(self, arrays: Mapping[str, Array]) -> None:
+        start = self.written
+        self._grow(len(arrays["image"]))
         for name, data in arrays.items():
-            target = self.arrays[name]
-            stop = self.written + len(data)
-            target.resize((stop, *data.shape[1:]))
             with zarr.config.set({"async.concurrency": CPU_COUNT}):  # more only take memory
-                target[self.written : stop] = data
-        self.written = stop
+                self.arrays[name][start:] = data
+
+    def _grow(self, count: int) -> None:
+        """Make the arrays longer by so many patches."""
+        self.written += count
+        for name in ARRAYS:
+            target = self.arrays[name]
+            target.resize((self.written, *target.shape[1:]))
 
     def _create(
         self,

@@ -26,18 +26,6 @@ class StopError(Exception):
     """What a test raises to end a run early."""
 
 
-def test_a_state_is_named_by_parameters_and_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(checkpoint, "PACKAGE", tmp_path)
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "norm.py").write_text("one")
-    names = {checkpoint.state_key({"seed": 1}), checkpoint.state_key({"seed": 2})}
-    (tmp_path / "models" / "norm.py").write_text("other")
-    names.add(checkpoint.state_key({"seed": 1}))
-    assert len(names) == 3
-
-
 def stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Have the next run end with an error when that epoch is over, before it counts."""
     take = Training.take

@@ -46,7 +46,8 @@ def test_rows_come_back_in_their_places(tmp_path):
     image = rng.integers(0, 9, (23, 2, 3), dtype=np.uint16)
     mask = rng.integers(0, 9, (23, 2), dtype=np.uint8)
     place = rng.permutation(23)
-    spool = Spool(tmp_path, ROWS, total=23, bucket=5)
+    spool = Spool(tmp_path / "spool", ROWS, total=23, bucket=5)
+    spool.begin()
     with ThreadPoolExecutor(4) as pool:
         list(
             pool.map(
@@ -60,13 +61,30 @@ def test_rows_come_back_in_their_places(tmp_path):
     assert [len(part["image"]) for part in found] == [5, 5, 5, 5, 3]
     assert np.array_equal(np.concatenate([part["image"] for part in found])[place], image)
     assert np.array_equal(np.concatenate([part["mask"] for part in found])[place], mask)
-    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_dropped_is_done(tmp_path):
+    spool = Spool(tmp_path / "spool", ROWS, total=5, bucket=2)
+    spool.begin()
+    image = np.arange(30, dtype=np.uint16).reshape(5, 2, 3)
+    spool.put(np.arange(5), {"image": image, "mask": np.ones((5, 2), np.uint8)})
+    assert spool.done == 0
+    spool.drop(0)
+    spool = Spool(tmp_path / "spool", ROWS, total=5, bucket=2)
+    assert (spool.done, spool.holds(0), spool.holds(1)) == (1, False, True)
+    assert np.array_equal(np.concatenate([p["image"] for p in read_ahead(spool, 1)]), image[2:])
+    spool.drop(1)
+    spool.drop(2)
+    assert spool.done == 3
+    assert list(read_ahead(spool, 3)) == []
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
 def test_a_short_write_is_continued(tmp_path, monkeypatch):
     real = os.pwrite
     monkeypatch.setattr(os, "pwrite", lambda fd, data, at: real(fd, data[:3], at))
-    spool = Spool(tmp_path, ROWS, total=2, bucket=2)
+    spool = Spool(tmp_path / "spool", ROWS, total=2, bucket=2)
+    spool.begin()
     image = np.arange(12, dtype=np.uint16).reshape(2, 2, 3)
     spool.put(np.array([1, 0]), {"image": image, "mask": np.ones((2, 2), np.uint8)})
     assert np.array_equal(spool.take(0)["image"], image[::-1])
@@ -75,7 +93,7 @@ def test_a_short_write_is_continued(tmp_path, monkeypatch):
 def test_a_full_disk_is_said_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(1, 1, 10))
     with pytest.raises(RunError, match="no room to shuffle; expected 0 MiB free, found 0 MiB"):
-        Spool(tmp_path, ROWS, total=9, bucket=2)
+        Spool(tmp_path / "spool", ROWS, total=9, bucket=2).begin()
 
 
 def test_memory_decides_how_many_blocks_are_read_at_once(monkeypatch):
