@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
-from gim_cv.generators import BatchGeneratorFn, call_generator
+from gim_cv.generators import PATCH_ID, BatchGeneratorFn, call_generator
 from gim_cv.sampling import split_index
 from gim_cv.store import open_group, open_store
 
@@ -157,7 +157,8 @@ class PreparedArrays(ABC):
             )
         scale = self.patches.attrs.get("statistics", {}).get("scale")
         X, y = self._part("image", split), self._part("mask", split)
-        return call_generator(self.batch_generator_fn, X, y, scale=scale, **options)
+        ids = self.patches[list(PATCH_ID)].isel(patch=split_index(self.patches, split))
+        return call_generator(self.batch_generator_fn, X, y, scale=scale, ids=ids, **options)
 
     # --- the store ----------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from trainings import dataset, prepared
 
+from gim_cv.batches import Batches
 from gim_cv.errors import ConfigError, DataError
 from gim_cv.preprocessing import (
     balanced_oversample,
@@ -13,6 +14,7 @@ from gim_cv.preprocessing import (
     light_aug,
 )
 from gim_cv.training import (
+    CompositeTrainingDataset,
     fancy_batch_generator,
     pair_batch_generator,
 )
@@ -63,6 +65,42 @@ def test_a_client_gives_the_same_batches(scenes):
         there = epoch(fancy_batch_generator(tds.X_train, tds.y_train, client=client, **options))
     here = epoch(fancy_batch_generator(tds.X_train, tds.y_train, **options))
     assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
+
+
+def test_augmentation_follows_the_patch_not_its_place(scenes):
+    """Another order, or another pair beside it, changes no patch's augmentation."""
+    seen = {}
+
+    def note(image, mask, seed):
+        seen[image.tobytes()] = seed
+        return image, mask
+
+    def seeds(tds):
+        seen.clear()
+        tds.batch_generator_fn = partial(fancy_batch_generator, augger=note)
+        tds.prepare()
+        list(tds.batch_gen_train())
+        return dict(seen)
+
+    a, b = dataset(scenes, "a"), dataset(scenes, "b")
+    alone = seeds(dataset(scenes, "a"))
+    both = [seeds(CompositeTrainingDataset([a, b], shuffle_seed=seed)) for seed in (1, 2)]
+    assert both[0] == both[1]
+    assert alone.items() <= both[0].items()
+
+
+def test_a_store_and_the_handle_on_it_give_the_same_batches(scenes, tmp_path):
+    options = {"seed": 5, "shuffle": True, "augmenter": light_aug(1.0)}
+    make = partial(fancy_batch_generator, batch_size=3, augger=light_aug(1.0), seed=5)
+    tds = CompositeTrainingDataset(
+        [dataset(scenes, "a"), dataset(scenes, "b")], make, cache_directory=tmp_path / "c"
+    )
+    tds.save_prepared_arrays()
+    mine, theirs = tds.batch_gen_train(), Batches(tmp_path / "c", "train", batch=3, **options)
+    for _ in range(2):
+        assert all(np.array_equal(*both) for both in zip(epoch(mine), epoch(theirs), strict=True))
+    with pytest.raises(DataError, match="ids of other patches; expected"):
+        fancy_batch_generator(tds.X_val, tds.y_val, ids=tds.patches)
 
 
 def test_generators_keep_their_switches(scenes):
