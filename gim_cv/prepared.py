@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import PATCH_ID, BatchGeneratorFn, call_generator
-from gim_cv.sampling import split_index
+from gim_cv.sampling import chosen_index, split_index
 from gim_cv.store import open_group, open_store
 
 OversampleFn = Callable[..., NDArray[np.int64]]
@@ -134,10 +134,17 @@ class PreparedArrays(ABC):
     # --- batches ------------------------------------------------------------------------------
 
     def batch_gen_train(self) -> Any:
-        """Return augmented batches of the train split, for ``model.fit`` or a ``for`` loop."""
+        """Return augmented batches of the train split, for ``model.fit`` or a ``for`` loop.
+
+        Raises
+        ------
+        ConfigError
+            What `oversample_fn` returned is not positions of the train split.
+        """
         positions = None
         if self.oversample_fn is not None:
             chosen = self.oversample_fn(self.patches, groups=self.groups())
+            chosen = chosen_index(self.patches, "train", chosen)
             positions = np.searchsorted(split_index(self.patches, "train"), chosen)
         return self._batches("train", training=True, oversample=positions)
 

@@ -122,10 +122,43 @@ def epoch_index(patches: xr.Dataset, split: str, oversample: Int | float | None)
         "train", "val" or "test".
     oversample
         None: each patch of the split once. A number: the share of `class_aware_index`. Positions:
-        those, repeats allowed.
+        those (`chosen_index`).
     """
     if oversample is None:
         return split_index(patches, split)
     if np.ndim(oversample) == 0:
         return class_aware_index(patches, split, share=float(oversample))
-    return np.sort(np.asarray(oversample, np.int64))
+    return chosen_index(patches, split, oversample)
+
+
+def chosen_index(patches: xr.Dataset, split: str, positions: Any) -> Int:
+    """Return positions of a split that somebody chose, ascending, repeats allowed.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
+    split
+        "train", "val" or "test".
+    positions
+        (n,) integers, in any order.
+
+    Raises
+    ------
+    ConfigError
+        They are no integers, or some are no patches of the split.
+    """
+    chosen, index = np.asarray(positions), split_index(patches, split)
+    what, wanted = "positions to oversample", f"integers, positions of the {split} split"
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise ConfigError(
+            what,
+            expected=wanted,
+            found=f"{chosen.dtype.name} of shape {chosen.shape}",
+            remedy="Give np.flatnonzero(mask) for a mask" if chosen.dtype == bool else None,
+        )
+    other = np.unique(chosen[~np.isin(chosen, index)])
+    if other.size:
+        some = ", ".join(map(str, other[:5].tolist())) + (", …" if other.size > 5 else "")
+        raise ConfigError(what, expected=wanted, found=f"{other.size} that are not: {some}")
+    return np.sort(chosen.astype(np.int64))

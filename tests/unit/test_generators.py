@@ -128,6 +128,13 @@ def test_generators_keep_their_switches(scenes):
         pair_batch_generator(X, y[:-1])
 
 
+def test_no_function_can_oversample_validation_patches_into_training(scenes):
+    tds = prepared(dataset(scenes, "a"))
+    tds.oversample_fn = lambda patches, groups: np.flatnonzero(patches["split"] == 1)
+    with pytest.raises(ConfigError, match=r"positions of the train split, found \d+ that are not"):
+        tds.batch_gen_train()
+
+
 def test_an_own_generator_of_two_arrays_will_do(scenes):
     def own(X, y):
         for k in range(0, len(X), 2):
