@@ -47,6 +47,8 @@ class Batches(keras.utils.PyDataset):
     are served in their own order, whatever the index, so that ``fit(shuffle=True)`` reads the disk
     in order and a run depends on `seed` only. Outside of ``fit``, ``batches[i]`` is batch `i` of
     epoch `epoch`. ``for x, y in batches`` is one epoch; the next loop is the next epoch.
+    ``next(batches)`` goes on from batch to batch and from epoch to epoch without an end; it takes
+    none away from a loop or from ``fit``, which serve whole epochs.
 
     Parameters
     ----------
@@ -97,8 +99,12 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     ConfigError
-        If `batch`, `workers` or `multiple` is less than 1, `scale` not above 0, or there is no
-        such `shard`.
+        If `batch`, `workers` or `multiple` is less than 1, `seed` is negative, `scale` not above 0,
+        there is no such `shard`, or `oversample` has a position outside of the split.
+    DataError
+        If the split has no patch.
+    UnknownError
+        If there is no such split.
     StoreError
         If `scale` is None and the dataset does not tell.
     """
@@ -122,9 +128,10 @@ class Batches(keras.utils.PyDataset):
         multiple: int = 1,
     ) -> None:
         super().__init__(workers=1)  # Keras's own threads would ask out of order
-        for name, value in (("batch", batch), ("workers", workers), ("multiple", multiple)):
-            if value < 1:
-                raise ConfigError(name, expected="at least 1", found=value)
+        numbers = ("batch", batch, 1), ("workers", workers, 1), ("multiple", multiple, 1)
+        for name, value, least in (*numbers, ("seed", seed, 0)):
+            if value < least:
+                raise ConfigError(name, expected=f"at least {least}", found=value)
         arrays = None
         if not isinstance(dataset, xr.Dataset):
             arrays = open_arrays(dataset)
@@ -157,7 +164,8 @@ class Batches(keras.utils.PyDataset):
         self._lock = threading.RLock()
         self._latest = self._recent = (0, -1)
         self._epoch, self._first, self._served = 0, 0, 0
-        self._begun, self._peeked = False, False
+        self._begun, self._opening, self._asked = False, False, False
+        self._loop: Iterator[Batch] | None = None
         self.waited = 0.0
 
     @property
@@ -174,15 +182,26 @@ class Batches(keras.utils.PyDataset):
         epoch = self.epoch
         for index in range(self._first, self.steps):
             yield self._ahead(epoch, index)
-        self.epoch = epoch + 1
+        if self.epoch == epoch:  # else it was set since, or another loop was faster
+            self.epoch = epoch + 1
+
+    def __next__(self) -> Batch:
+        """Return the batch after the one before, from `epoch` on, without an end."""
+        found = next(self._loop, None) if self._loop else None
+        if found is None:
+            self._loop = iter(self)
+            found = next(self._loop)
+        return found
 
     def __getitem__(self, index: int) -> Batch:
         """Return a batch: the next one while Keras is within an epoch, else batch `index`."""
         with self._lock:
-            epoch = self._epoch
             if self._begun:
-                index = self._first + self._served % len(self)
-                self._served += 1
+                if self._served == len(self):
+                    self._leave()
+                index = self._first + self._served
+                self._served, self._asked = self._served + 1, False
+            epoch = self._epoch
         return self._ahead(epoch, index)
 
     @property
@@ -197,22 +216,42 @@ class Batches(keras.utils.PyDataset):
     def start(self, epoch: int, step: int) -> None:
         """Serve the rest of an epoch next, from batch `step` on; then whole epochs."""
         with self._lock:
-            self._epoch, self._first, self._served = epoch, step, 0
+            self._epoch, self._first, self._served, self._loop = epoch, step, 0, None
+
+    def _leave(self) -> None:
+        """Serve the next epoch if any of this one was served."""
+        if self._served:
+            self._epoch, self._first, self._served = self._epoch + 1, 0, 0
+
+    @property
+    def num_batches(self) -> int:
+        """The same as ``len``, for Keras alone: asked outside of an epoch, a call of it begins."""
+        with self._lock:
+            if not self._begun:
+                self._leave()
+                self._opening = True
+            self._asked = True
+        return len(self)
 
     def on_epoch_begin(self) -> None:
-        """Start the next epoch if Keras has read the one before.
+        """Serve batches in their own order from now on.
 
-        Under JAX, ``fit`` reads a first batch to build the model, and begins again.
+        An epoch of ``fit(steps_per_epoch=…)`` goes on where the one before ended.
         """
-        with self._lock:
-            peeked = self._served == 1 and not self._peeked
-            if self._served and not peeked:
-                self._epoch, self._first = self._epoch + 1, 0
-            self._begun, self._served, self._peeked = True, 0, peeked
+        self._begun = True
 
     def on_epoch_end(self) -> None:
-        """Leave the epoch; Keras calls it once more before the first one, to no effect."""
-        self._begun = False
+        """Serve batches by their index again.
+
+        Keras calls it once more before the first epoch of ``fit``, after it asked for
+        `num_batches`. What it has read by then is served again: JAX builds a model from a first
+        batch, or an epoch of another call was broken off.
+        """
+        with self._lock:
+            broken_off = self._asked and self._served < len(self)
+            if self._begun and (self._opening or broken_off):
+                self._served = 0
+            self._begun = self._opening = False
 
     def batch_at(self, epoch: int, index: int) -> Batch:
         """Return one batch of any epoch, the same at each call; threads may call at once.
