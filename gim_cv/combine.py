@@ -69,7 +69,7 @@ def combine_stores(
     DataError
         If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
-        If `memory_mib` is less than one shard needs.
+        If `memory_mib` is less than one shard needs, or `seed` is negative.
     """
     sources = [PatchSource.open(path) for path in paths]
     if not sources:

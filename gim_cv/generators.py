@@ -172,7 +172,7 @@ def patch_table(X: Any, y: Any, ids: xr.Dataset | None = None) -> xr.Dataset:
     Raises
     ------
     DataError
-        The shapes do not fit.
+        The shapes do not fit, or there is no patch.
     """
     if X.ndim != 4 or y.shape != (*X.shape[:3], 1):
         raise DataError(
@@ -181,6 +181,8 @@ def patch_table(X: Any, y: Any, ids: xr.Dataset | None = None) -> xr.Dataset:
             found=f"images {X.shape}, masks {y.shape}",
         )
     count = X.shape[0]
+    if not count:
+        raise DataError("no patch to make batches of", found=f"images {X.shape}")
     ids = _by_position(count) if ids is None else ids
     if ids.sizes["patch"] != count:
         raise DataError("ids of other patches", expected=f"{count} ids", found=ids.sizes["patch"])
@@ -208,26 +210,32 @@ def _by_position(count: int) -> xr.Dataset:
 def call_generator(generator: BatchGeneratorFn, X: Any, y: Any, **options: Any) -> Any:
     """Return what `generator` makes of X and y, given those of `options` that it knows.
 
-    An own generator of two arrays will do; what it cannot be told, it does not do.
+    An own generator of two arrays will do for training; what it cannot be told, it does not do.
 
     Raises
     ------
     ConfigError
-        Patches are to be oversampled and it has no keyword `oversample`.
+        Patches are to be oversampled and it has no keyword `oversample`, or they are of validation
+        or test and it has no keyword `training`: it might augment them.
     """
     known = inspect.signature(generator).parameters
     every = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in known.values())
-    if options.get("oversample") is not None and not (every or "oversample" in known):
-        raise ConfigError(
-            "batch_generator_fn cannot oversample",
-            expected="a keyword oversample",
-            found=f"({', '.join(known)})",
-        )
+    needed = {
+        "oversample": (options.get("oversample") is not None, "cannot oversample"),
+        "training": (options.get("training") is False, "may augment validation and test"),
+    }
+    for name, (wanted, fault) in needed.items():
+        if wanted and not (every or name in known):
+            raise ConfigError(
+                f"batch_generator_fn {fault}",
+                expected=f"a keyword {name}",
+                found=f"({', '.join(known)})",
+            )
     bound = getattr(generator, "keywords", {})
     given = {
         name: value
         for name, value in options.items()
-        if (every or name in known) and name not in bound
+        if (every or name in known) and (name not in bound or (name, value) == ("training", False))
     }
     return generator(X, y, **given)
 

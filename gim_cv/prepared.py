@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import PATCH_ID, BatchGeneratorFn, call_generator
-from gim_cv.sampling import chosen_index, split_index
+from gim_cv.sampling import chosen_index, filled_index, split_index
 from gim_cv.store import open_group, open_store
 
 OversampleFn = Callable[..., NDArray[np.int64]]
@@ -164,7 +164,7 @@ class PreparedArrays(ABC):
             )
         scale = self.patches.attrs.get("statistics", {}).get("scale")
         X, y = self._part("image", split), self._part("mask", split)
-        ids = self.patches[list(PATCH_ID)].isel(patch=split_index(self.patches, split))
+        ids = self.patches[list(PATCH_ID)].isel(patch=filled_index(self.patches, split))
         return call_generator(self.batch_generator_fn, X, y, scale=scale, ids=ids, **options)
 
     # --- the store ----------------------------------------------------------------------------

@@ -18,7 +18,6 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.errors import GroupNotFoundError
 
 from gim_cv.atomic import atomic_folder
 from gim_cv.errors import DataError, MissingError, StoreError
@@ -45,6 +44,9 @@ __all__ = [
     "store_digest",
     "write_store",
 ]
+
+BROKEN_JSON = (ValueError, KeyError, TypeError, AttributeError)
+"""What zarr raises for metadata that is cut off, or JSON of something else."""
 
 Source = str | Path | Store
 Array = NDArray[Any]
@@ -123,7 +125,7 @@ def open_group(source: Source) -> zarr.Group:
         raise MissingError("no patch store", path=source, remedy="Run the stage that writes it")
     try:
         group = zarr.open_group(source, mode="r", zarr_format=3, use_consolidated=False)
-    except (GroupNotFoundError, FileNotFoundError, json.JSONDecodeError) as err:
+    except (FileNotFoundError, *BROKEN_JSON) as err:
         raise _torn(source, "not a zarr v3 group") from err
     attrs = group.attrs
     if attrs.get("complete") is not True:
@@ -150,7 +152,7 @@ def _check_files(source: Source, group: zarr.Group) -> None:
     """Every shard is a file: one that is gone would be read as zeros."""
     counts = set()
     for name in (*ARRAYS, *COORDS):
-        array = group.get(name)
+        array = _array(source, group, name)
         if not isinstance(array, zarr.Array):
             raise _torn(source, f"no array {name!r}")
         unit = (array.shards or array.chunks)[0]
@@ -162,6 +164,13 @@ def _check_files(source: Source, group: zarr.Group) -> None:
         counts.add(array.shape[0])
     if len(counts) != 1:
         raise _torn(source, f"arrays of unequal length {sorted(counts)}")
+
+
+def _array(source: Source, group: zarr.Group, name: str) -> object:
+    try:
+        return group.get(name)
+    except BROKEN_JSON as err:
+        raise _torn(source, f"{name}: broken metadata") from err
 
 
 def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) -> xr.Dataset:
@@ -203,14 +212,19 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
     # Rebuilt in the schema's order: the order of a folder listing is the file system's.
     return xr.Dataset(
         {name: pixels[name].variable for name in ARRAYS},
-        coords={name: _read_whole(group, name) for name in COORDS},
+        coords={name: _read_whole(source, group, name) for name in COORDS},
         attrs=pixels.attrs,
     )
 
 
-def _read_whole(group: zarr.Group, name: str) -> xr.Variable:
+def _read_whole(source: Source, group: zarr.Group, name: str) -> xr.Variable:
     """Return a coordinate in memory: dask takes longer to plan than its few bytes to read."""
-    return xr.Variable(COORDS[name][0], np.asarray(group[name]), group[name].attrs.asdict())
+    array = group[name]
+    try:
+        values = np.asarray(array)
+    except (RuntimeError, ValueError) as err:
+        raise _torn(source, f"{name}: broken chunk") from err
+    return xr.Variable(COORDS[name][0], values, array.attrs.asdict())
 
 
 def open_arrays(source: Source) -> dict[str, zarr.Array[Any]]:

@@ -142,9 +142,27 @@ def test_an_own_generator_of_two_arrays_will_do(scenes):
 
     tds = prepared(dataset(scenes, "a", batch_generator_fn=own))
     assert np.array_equal(epoch(tds.batch_gen_train())[0], tds.X_train.compute())
+    for batches in (tds.batch_gen_val, tds.batch_gen_test):
+        with pytest.raises(ConfigError, match=r"expected a keyword training, found \(X, y\)"):
+            batches()
     tds.oversample_fn = balanced_oversample
     with pytest.raises(ConfigError, match=r"expected a keyword oversample, found \(X, y\)"):
         tds.batch_gen_train()
+
+
+def test_no_partial_augments_validation(scenes):
+    make = partial(fancy_batch_generator, augger=light_aug(1.0), training=True)
+    tds = prepared(dataset(scenes, "a", batch_generator_fn=make))
+    x, _ = epoch(tds.batch_gen_val())
+    assert np.array_equal(x, tds.X_val.compute() / np.float32(255))
+
+
+def test_an_empty_split_is_named(scenes):
+    tds = prepared(dataset(scenes, "a", split=None, train_val_test_split=(0.5, 0.5)))
+    with pytest.raises(DataError, match=r"no patch in the test split; found .*, test 0\."):
+        tds.batch_gen_test()
+    with pytest.raises(DataError, match="no patch to make batches of"):
+        pair_batch_generator(tds.X_test, tds.y_test)
 
 
 def test_the_scale_of_a_saved_store_is_used(scenes, tmp_path):

@@ -50,6 +50,11 @@ def test_groups_of_pairs_are_balanced_as_one():
     assert np.bincount(patches["pair"].to_numpy()[index]).tolist() == [4, 8, 12]
 
 
+def test_each_pair_has_a_group():
+    with pytest.raises(ConfigError, match=r"groups; expected a group for each.* none for b, c\."):
+        balanced_index(pooled(a=2, b=4, c=12), groups={"a": "one"})
+
+
 def test_only_the_split_asked_for():
     patches = pooled(a=6, b=3)
     patches["split"][:] = [0, 0, 0, 1, 1, 1, 0, 1, 1]
