@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from gim_cv.schema import (
     pair_names,
     split_slice,
 )
+from gim_cv.standing import StandingStore
 from gim_cv.writer import StoreWriter
 
 __all__ = [
@@ -45,8 +47,15 @@ __all__ = [
     "write_store",
 ]
 
-BROKEN_JSON = (ValueError, KeyError, TypeError, AttributeError)
-"""What zarr raises for metadata that is cut off, or JSON of something else."""
+UNREADABLE = (
+    FileNotFoundError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What zarr raises for chunks and metadata that are cut off, or JSON of something else."""
 
 Source = str | Path | Store
 Array = NDArray[Any]
@@ -123,10 +132,9 @@ def open_group(source: Source) -> zarr.Group:
     """
     if isinstance(source, (str, Path)) and not Path(source).exists():
         raise MissingError("no patch store", path=source, remedy="Run the stage that writes it")
-    try:
-        group = zarr.open_group(source, mode="r", zarr_format=3, use_consolidated=False)
-    except (FileNotFoundError, *BROKEN_JSON) as err:
-        raise _torn(source, "not a zarr v3 group") from err
+    store = source if isinstance(source, Store) else StandingStore(source, read_only=True)
+    with _reading(source, "not a zarr v3 group"):
+        group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
     attrs = group.attrs
     if attrs.get("complete") is not True:
         raise _torn(source, "not a finished patch store")
@@ -144,6 +152,16 @@ def open_group(source: Source) -> zarr.Group:
     return group
 
 
+@contextmanager
+def _reading(source: Source, fault: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except UNREADABLE as err:
+        raise _torn(source, fault) from err
+
+
 def _torn(source: Source, what: str) -> StoreError:
     return StoreError(what, path=str(source), remedy="Delete the store and write it again")
 
@@ -152,7 +170,8 @@ def _check_files(source: Source, group: zarr.Group) -> None:
     """Every shard is a file: one that is gone would be read as zeros."""
     counts = set()
     for name in (*ARRAYS, *COORDS):
-        array = _array(source, group, name)
+        with _reading(source, f"{name}: broken metadata"):
+            array = group.get(name)
         if not isinstance(array, zarr.Array):
             raise _torn(source, f"no array {name!r}")
         unit = (array.shards or array.chunks)[0]
@@ -164,13 +183,6 @@ def _check_files(source: Source, group: zarr.Group) -> None:
         counts.add(array.shape[0])
     if len(counts) != 1:
         raise _torn(source, f"arrays of unequal length {sorted(counts)}")
-
-
-def _array(source: Source, group: zarr.Group, name: str) -> object:
-    try:
-        return group.get(name)
-    except BROKEN_JSON as err:
-        raise _torn(source, f"{name}: broken metadata") from err
 
 
 def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) -> xr.Dataset:
@@ -220,10 +232,8 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
 def _read_whole(source: Source, group: zarr.Group, name: str) -> xr.Variable:
     """Return a coordinate in memory: dask takes longer to plan than its few bytes to read."""
     array = group[name]
-    try:
+    with _reading(source, f"{name}: broken chunk"):
         values = np.asarray(array)
-    except (RuntimeError, ValueError) as err:
-        raise _torn(source, f"{name}: broken chunk") from err
     return xr.Variable(COORDS[name][0], values, array.attrs.asdict())
 
 

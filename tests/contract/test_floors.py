@@ -19,7 +19,8 @@ DATA = {
     "ground", "intervals", "labels", "manifest", "maskraster", "pairs", "pooling", "pruning",
     "raster", "rasterfile", "resample", "sampling", "scene", "scheduling", "schema", "scores",
     "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
-    "vectors", "verify", "writer", "audit", "datasets", "training", "preprocessing",
+    "vectors", "verify", "writer", "audit", "datasets", "training", "preprocessing", "passes",
+    "standing",
 }  # fmt: skip
 LEARNING = {
     "losses",
