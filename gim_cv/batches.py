@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, StoreError
 from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
+from gim_cv.passes import Passes
 from gim_cv.patches import IGNORE
 from gim_cv.recycler import Recycler
-from gim_cv.sampling import epoch_index
+from gim_cv.sampling import epoch_index, shard_index
 from gim_cv.store import open_arrays, open_store
 
 Array = NDArray[Any]
@@ -145,7 +146,7 @@ class Batches(keras.utils.PyDataset):
             self.scale = np.float32(_scale(dataset) if scale is None else scale)
             if not self.scale > 0:
                 raise ConfigError("scale", expected="above 0", found=scale)
-        self.index = _part(epoch_index(dataset, split, oversample), *shard)
+        self.index = shard_index(epoch_index(dataset, split, oversample), *shard)
         self._reader = BlockReader(dataset, arrays)
         self._pool = ThreadPoolExecutor(workers, "batch")
         self._lead = max(workers, LEAD_PATCHES // batch)
@@ -163,8 +164,7 @@ class Batches(keras.utils.PyDataset):
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self._lock = threading.RLock()
         self._latest = self._recent = (0, -1)
-        self._epoch, self._first, self._served = 0, 0, 0
-        self._begun, self._opening, self._asked = False, False, False
+        self._passes = Passes(self.steps)
         self._loop: Iterator[Batch] | None = None
         self.waited = 0.0
 
@@ -175,39 +175,31 @@ class Batches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Return the number of batches that are left of the epoch; all of them, as a rule."""
-        return self.steps - self._first
+        return len(self._passes)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
         epoch = self.epoch
-        for index in range(self._first, self.steps):
+        for index in range(self._passes.first, self.steps):
             yield self._ahead(epoch, index)
         if self.epoch == epoch:  # else it was set since, or another loop was faster
             self.epoch = epoch + 1
 
     def __next__(self) -> Batch:
         """Return the batch after the one before, from `epoch` on, without an end."""
-        found = next(self._loop, None) if self._loop else None
-        if found is None:
+        if self._loop is None or (found := next(self._loop, None)) is None:
             self._loop = iter(self)
             found = next(self._loop)
         return found
 
     def __getitem__(self, index: int) -> Batch:
         """Return a batch: the next one while Keras is within an epoch, else batch `index`."""
-        with self._lock:
-            if self._begun:
-                if self._served == len(self):
-                    self._leave()
-                index = self._first + self._served
-                self._served, self._asked = self._served + 1, False
-            epoch = self._epoch
-        return self._ahead(epoch, index)
+        return self._ahead(*self._passes.take(index))
 
     @property
     def epoch(self) -> int:
         """The epoch to be served next, from 0."""
-        return self._epoch
+        return self._passes.epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
@@ -215,43 +207,21 @@ class Batches(keras.utils.PyDataset):
 
     def start(self, epoch: int, step: int) -> None:
         """Serve the rest of an epoch next, from batch `step` on; then whole epochs."""
-        with self._lock:
-            self._epoch, self._first, self._served, self._loop = epoch, step, 0, None
-
-    def _leave(self) -> None:
-        """Serve the next epoch if any of this one was served."""
-        if self._served:
-            self._epoch, self._first, self._served = self._epoch + 1, 0, 0
+        self._passes.start(epoch, step)
+        self._loop = None
 
     @property
     def num_batches(self) -> int:
-        """The same as ``len``, for Keras alone: asked outside of an epoch, a call of it begins."""
-        with self._lock:
-            if not self._begun:
-                self._leave()
-                self._opening = True
-            self._asked = True
-        return len(self)
+        """The same as ``len``, for Keras alone, which thereby tells that ``fit`` begins."""
+        return self._passes.ask()
 
     def on_epoch_begin(self) -> None:
-        """Serve batches in their own order from now on.
-
-        An epoch of ``fit(steps_per_epoch=…)`` goes on where the one before ended.
-        """
-        self._begun = True
+        """Serve batches in order: ``fit(steps_per_epoch=…)`` goes on where the last one ended."""
+        self._passes.begin()
 
     def on_epoch_end(self) -> None:
-        """Serve batches by their index again.
-
-        Keras calls it once more before the first epoch of ``fit``, after it asked for
-        `num_batches`. What it has read by then is served again: JAX builds a model from a first
-        batch, or an epoch of another call was broken off.
-        """
-        with self._lock:
-            broken_off = self._asked and self._served < len(self)
-            if self._begun and (self._opening or broken_off):
-                self._served = 0
-            self._begun = self._opening = False
+        """Serve batches by their index."""
+        self._passes.end()
 
     def batch_at(self, epoch: int, index: int) -> Batch:
         """Return one batch of any epoch, the same at each call; threads may call at once.
@@ -366,13 +336,6 @@ def _filled_up(x: Array, y: Array, multiple: int) -> Batch:
         return x, y
     ignored = np.full((more, *y.shape[1:]), IGNORE, np.uint8)
     return np.concatenate([x, x[np.arange(more) % len(x)]]), np.concatenate([y, ignored])
-
-
-def _part(index: Int, number: int, count: int) -> Int:
-    if not 0 <= number < count:
-        expected, found = "a number from 0, and how many there are", f"({number}, {count})"
-        raise ConfigError("shard", expected=expected, found=found)
-    return np.array_split(index, count)[number]
 
 
 def _scale(patches: xr.Dataset) -> float:

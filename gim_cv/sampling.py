@@ -204,3 +204,17 @@ def chosen_index(patches: xr.Dataset, split: str, positions: Any) -> Int:
         some = ", ".join(map(str, other[:5].tolist())) + (", …" if other.size > 5 else "")
         raise ConfigError(what, expected=wanted, found=f"{other.size} that are not: {some}")
     return np.sort(chosen.astype(np.int64))
+
+
+def shard_index(index: Int, number: int, count: int) -> Int:
+    """Return part `number` of `count` parts of an index, each a stretch of it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such part.
+    """
+    if not 0 <= number < count:
+        expected, found = "a number from 0, and how many there are", f"({number}, {count})"
+        raise ConfigError("shard", expected=expected, found=found)
+    return np.array_split(index, count)[number]

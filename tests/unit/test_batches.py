@@ -253,7 +253,7 @@ class Noted(Batches):
         self.served = []
 
     def _ahead(self, epoch, index):
-        if self._begun:
+        if self._passes.begun:
             self.served.append((epoch, index))
         return super()._ahead(epoch, index)
 
