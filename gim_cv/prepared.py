@@ -140,6 +140,8 @@ class PreparedArrays(ABC):
         ------
         ConfigError
             What `oversample_fn` returned is not positions of the train split.
+        DataError
+            The split has no patch.
         """
         positions = None
         if self.oversample_fn is not None:
@@ -149,11 +151,27 @@ class PreparedArrays(ABC):
         return self._batches("train", training=True, oversample=positions)
 
     def batch_gen_val(self) -> Any:
-        """Return batches of the validation split, in order and without augmentation."""
+        """Return batches of the validation split, in order and without augmentation.
+
+        Raises
+        ------
+        DataError
+            The split has no patch.
+        ConfigError
+            `batch_generator_fn` cannot be told not to augment.
+        """
         return self._batches("val", training=False)
 
     def batch_gen_test(self) -> Any:
-        """Return batches of the test split, in order and without augmentation."""
+        """Return batches of the test split, in order and without augmentation.
+
+        Raises
+        ------
+        DataError
+            The split has no patch.
+        ConfigError
+            `batch_generator_fn` cannot be told not to augment.
+        """
         return self._batches("test", training=False)
 
     def _batches(self, split: str, **options: Any) -> Any:
