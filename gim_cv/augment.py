@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gim_cv.colour import FancyPCA
+from gim_cv.colour import FancyPCA, blank_pixels
 from gim_cv.datagen import get_aug_datagen
 from gim_cv.errors import ConfigError
 from gim_cv.patches import IGNORE
@@ -100,7 +100,7 @@ class Augmenter:
             return image, mask
         seeds = rng.integers(2**32, size=3).tolist()
         image, mask = self._warp(image, mask, seeds[0])
-        blank = _blank(image)
+        blank = blank_pixels(image)
         if self.fancy_pca is not None:
             image, mask = self.fancy_pca(image, mask, seeds[1])
         image = self._shade(image, mask, seeds[2])
@@ -324,15 +324,6 @@ def _composed(build: Build, kind: Kind) -> _Run:
     if key not in runs:
         runs[key] = _Run(build(kind))
     return runs[key]
-
-
-def _blank(image: Array) -> Array | None:
-    """Return where (row, col) the image is 0 in all bands; None: nowhere."""
-    if image.all():  # most images have no 0 at all, and this tells them fast
-        return None
-    # Band by band: ten times as fast as any(axis=-1).
-    blank = np.logical_and.reduce([image[..., k] == 0 for k in range(image.shape[-1])])
-    return blank if blank.any() else None
 
 
 def _kind(image: Array) -> Kind:

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, StoreError
 from gim_cv.feed import BlockCache, BlockReader, EpochPlan, patch_ids, plan_epoch
+from gim_cv.passes import Passes
 from gim_cv.patches import IGNORE
 from gim_cv.recycler import Recycler
-from gim_cv.sampling import epoch_index
+from gim_cv.sampling import epoch_index, shard_index
 from gim_cv.store import open_arrays, open_store
 
 Array = NDArray[Any]
@@ -47,6 +48,8 @@ class Batches(keras.utils.PyDataset):
     are served in their own order, whatever the index, so that ``fit(shuffle=True)`` reads the disk
     in order and a run depends on `seed` only. Outside of ``fit``, ``batches[i]`` is batch `i` of
     epoch `epoch`. ``for x, y in batches`` is one epoch; the next loop is the next epoch.
+    ``next(batches)`` goes on from batch to batch and from epoch to epoch without an end; it takes
+    none away from a loop or from ``fit``, which serve whole epochs.
 
     Parameters
     ----------
@@ -97,8 +100,12 @@ class Batches(keras.utils.PyDataset):
     Raises
     ------
     ConfigError
-        If `batch`, `workers` or `multiple` is less than 1, `scale` not above 0, or there is no
-        such `shard`.
+        If `batch`, `workers` or `multiple` is less than 1, `seed` is negative, `scale` not above 0,
+        there is no such `shard`, or `oversample` has a position outside of the split.
+    DataError
+        If the split has no patch.
+    UnknownError
+        If there is no such split.
     StoreError
         If `scale` is None and the dataset does not tell.
     """
@@ -122,9 +129,10 @@ class Batches(keras.utils.PyDataset):
         multiple: int = 1,
     ) -> None:
         super().__init__(workers=1)  # Keras's own threads would ask out of order
-        for name, value in (("batch", batch), ("workers", workers), ("multiple", multiple)):
-            if value < 1:
-                raise ConfigError(name, expected="at least 1", found=value)
+        numbers = ("batch", batch, 1), ("workers", workers, 1), ("multiple", multiple, 1)
+        for name, value, least in (*numbers, ("seed", seed, 0)):
+            if value < least:
+                raise ConfigError(name, expected=f"at least {least}", found=value)
         arrays = None
         if not isinstance(dataset, xr.Dataset):
             arrays = open_arrays(dataset)
@@ -138,7 +146,7 @@ class Batches(keras.utils.PyDataset):
             self.scale = np.float32(_scale(dataset) if scale is None else scale)
             if not self.scale > 0:
                 raise ConfigError("scale", expected="above 0", found=scale)
-        self.index = _part(epoch_index(dataset, split, oversample), *shard)
+        self.index = shard_index(epoch_index(dataset, split, oversample), *shard)
         self._reader = BlockReader(dataset, arrays)
         self._pool = ThreadPoolExecutor(workers, "batch")
         self._lead = max(workers, LEAD_PATCHES // batch)
@@ -156,8 +164,8 @@ class Batches(keras.utils.PyDataset):
         self._coming: dict[tuple[int, int], Future[Batch]] = {}
         self._lock = threading.RLock()
         self._latest = self._recent = (0, -1)
-        self._epoch, self._first, self._served = 0, 0, 0
-        self._begun, self._peeked = False, False
+        self._passes = Passes(self.steps)
+        self._loop: Iterator[Batch] | None = None
         self.waited = 0.0
 
     @property
@@ -167,28 +175,31 @@ class Batches(keras.utils.PyDataset):
 
     def __len__(self) -> int:
         """Return the number of batches that are left of the epoch; all of them, as a rule."""
-        return self.steps - self._first
+        return len(self._passes)
 
     def __iter__(self) -> Iterator[Batch]:
         """Yield the batches of one epoch."""
         epoch = self.epoch
-        for index in range(self._first, self.steps):
+        for index in range(self._passes.first, self.steps):
             yield self._ahead(epoch, index)
-        self.epoch = epoch + 1
+        if self.epoch == epoch:  # else it was set since, or another loop was faster
+            self.epoch = epoch + 1
+
+    def __next__(self) -> Batch:
+        """Return the batch after the one before, from `epoch` on, without an end."""
+        if self._loop is None or (found := next(self._loop, None)) is None:
+            self._loop = iter(self)
+            found = next(self._loop)
+        return found
 
     def __getitem__(self, index: int) -> Batch:
         """Return a batch: the next one while Keras is within an epoch, else batch `index`."""
-        with self._lock:
-            epoch = self._epoch
-            if self._begun:
-                index = self._first + self._served % len(self)
-                self._served += 1
-        return self._ahead(epoch, index)
+        return self._ahead(*self._passes.take(index))
 
     @property
     def epoch(self) -> int:
         """The epoch to be served next, from 0."""
-        return self._epoch
+        return self._passes.epoch
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
@@ -196,23 +207,21 @@ class Batches(keras.utils.PyDataset):
 
     def start(self, epoch: int, step: int) -> None:
         """Serve the rest of an epoch next, from batch `step` on; then whole epochs."""
-        with self._lock:
-            self._epoch, self._first, self._served = epoch, step, 0
+        self._passes.start(epoch, step)
+        self._loop = None
+
+    @property
+    def num_batches(self) -> int:
+        """The same as ``len``, for Keras alone, which thereby tells that ``fit`` begins."""
+        return self._passes.ask()
 
     def on_epoch_begin(self) -> None:
-        """Start the next epoch if Keras has read the one before.
-
-        Under JAX, ``fit`` reads a first batch to build the model, and begins again.
-        """
-        with self._lock:
-            peeked = self._served == 1 and not self._peeked
-            if self._served and not peeked:
-                self._epoch, self._first = self._epoch + 1, 0
-            self._begun, self._served, self._peeked = True, 0, peeked
+        """Serve batches in order: ``fit(steps_per_epoch=…)`` goes on where the last one ended."""
+        self._passes.begin()
 
     def on_epoch_end(self) -> None:
-        """Leave the epoch; Keras calls it once more before the first one, to no effect."""
-        self._begun = False
+        """Serve batches by their index."""
+        self._passes.end()
 
     def batch_at(self, epoch: int, index: int) -> Batch:
         """Return one batch of any epoch, the same at each call; threads may call at once.
@@ -327,13 +336,6 @@ def _filled_up(x: Array, y: Array, multiple: int) -> Batch:
         return x, y
     ignored = np.full((more, *y.shape[1:]), IGNORE, np.uint8)
     return np.concatenate([x, x[np.arange(more) % len(x)]]), np.concatenate([y, ignored])
-
-
-def _part(index: Int, number: int, count: int) -> Int:
-    if not 0 <= number < count:
-        expected, found = "a number from 0, and how many there are", f"({number}, {count})"
-        raise ConfigError("shard", expected=expected, found=found)
-    return np.array_split(index, count)[number]
 
 
 def _scale(patches: xr.Dataset) -> float:

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from gim_cv.errors import ConfigError
+from gim_cv.errors import ConfigError, DataError
+from gim_cv.patches import IGNORE
 from gim_cv.statistics import add_patches, band_sums
 
 Array = NDArray[Any]
@@ -57,7 +58,8 @@ class FancyPCA:
     Parameters
     ----------
     X_train
-        Patches (N, h, w, C), numpy or dask, of which every pixel counts; read once, block by block.
+        Patches (N, h, w, C), numpy or dask; read once, block by block. Every pixel counts but those
+        that are 0 in all bands: ground without an image would outweigh the colours.
     alpha_std
         Standard deviation of the factor on each axis.
     p
@@ -69,6 +71,8 @@ class FancyPCA:
     ------
     ConfigError
         Neither rule gives `scale`.
+    DataError
+        All pixels are 0 in all bands.
 
     Source: Krizhevsky et al. 2012, "ImageNet classification with deep convolutional neural
     networks", §4.1: Σ_i p_i α_i λ_i with eigenvectors p_i, eigenvalues λ_i and α_i normal.
@@ -80,7 +84,11 @@ class FancyPCA:
         dtype = np.dtype(X_train.dtype)
         sums = band_sums(X_train.shape[-1], dtype)
         for block in _blocks(X_train):
-            add_patches(sums, block, np.zeros(block.shape[:-1], np.uint8))
+            blank = blank_pixels(block)
+            mask = np.zeros(block.shape[:-1], np.uint8)
+            add_patches(sums, block, mask if blank is None else np.where(blank, IGNORE, mask))
+        if not sums.count:
+            raise DataError("no colours: all pixels are 0 in all bands", found=X_train.shape)
         self._set(sums.moments()[1], _scale(dtype, scale), alpha_std, p)
 
     @classmethod
@@ -139,6 +147,15 @@ class FancyPCA:
             return image, mask
         shift = self.sampler.shift(rng) * self.scale
         return _shifted(image, shift), mask
+
+
+def blank_pixels(image: Array) -> NDArray[np.bool_] | None:
+    """Return where an image (…, band) is 0 in all bands; None: nowhere."""
+    if image.all():  # most images have no 0 at all, and this tells them fast
+        return None
+    # Band by band: ten times as fast as any(axis=-1).
+    blank = np.logical_and.reduce([image[..., k] == 0 for k in range(image.shape[-1])])
+    return blank if blank.any() else None
 
 
 def _shifted(image: Array, shift: Float) -> Array:

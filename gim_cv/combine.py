@@ -81,7 +81,7 @@ def combine_stores(
     DataError
         If no train patch has a labelled pixel, or one place is in two splits.
     ConfigError
-        If `memory_mib` is less than one shard needs.
+        If `memory_mib` is less than one shard needs, or `seed` is negative.
     RunError
         If the disk has no room, or another process combines the same.
     """

@@ -17,8 +17,10 @@ from gim_cv.errors import ConfigError, DataError
 from gim_cv.schema import ARRAYS
 
 BatchGeneratorFn = Callable[..., Any]
-"""Called with arrays X and y of patches, and with those of the keywords `training`, `scale` and
-`oversample` that it has."""
+"""Called with arrays X and y of patches, and with those of the keywords `training`, `scale`, `ids`
+and `oversample` that it has."""
+PATCH_ID = ("pair", "row0", "col0")
+"""Coordinates by which a patch is known, wherever it stands."""
 
 
 def pair_batch_generator(
@@ -33,6 +35,7 @@ def pair_batch_generator(
     training: bool = True,
     scale: float | None = None,
     oversample: NDArray[np.int64] | None = None,
+    ids: xr.Dataset | None = None,
 ) -> Batches:
     """Return batches of images and masks after simple augmentation, ready for ``model.fit``.
 
@@ -57,6 +60,8 @@ def pair_batch_generator(
         Divisor of images where there is no `img_aug`; None: 255 for uint8.
     oversample
         Positions to take instead of each patch once.
+    ids
+        See `patch_table`: augmentation follows from them, not from the order of X and y.
 
     Raises
     ------
@@ -72,7 +77,7 @@ def pair_batch_generator(
     if img_aug is not None:
         scale = 1.0 / img_aug.rescale if img_aug.rescale else scale
     return Batches(
-        patch_table(X, y),
+        patch_table(X, y, ids),
         "train",
         batch=batch_size,
         seed=seed,
@@ -98,6 +103,7 @@ def fancy_batch_generator(
     training: bool = True,
     scale: float | None = None,
     oversample: NDArray[np.int64] | None = None,
+    ids: xr.Dataset | None = None,
 ) -> Batches:
     """Return augmented batches of images and masks, ready for ``model.fit``.
 
@@ -127,6 +133,8 @@ def fancy_batch_generator(
         Divisor of images; None: 255 for uint8.
     oversample
         Positions to take instead of each patch once.
+    ids
+        See `patch_table`: augmentation follows from them, not from the order of X and y.
 
     Raises
     ------
@@ -134,7 +142,7 @@ def fancy_batch_generator(
         X and y do not belong together.
     """
     return Batches(
-        patch_table(X, y),
+        patch_table(X, y, ids),
         "train",
         batch=batch_size,
         seed=seed,
@@ -148,8 +156,8 @@ def fancy_batch_generator(
     )
 
 
-def patch_table(X: Any, y: Any) -> xr.Dataset:
-    """Return arrays of patches as a dataset in which each patch is known by its position.
+def patch_table(X: Any, y: Any, ids: xr.Dataset | None = None) -> xr.Dataset:
+    """Return arrays of patches as a dataset of one split.
 
     Parameters
     ----------
@@ -157,11 +165,14 @@ def patch_table(X: Any, y: Any) -> xr.Dataset:
         (patch, row, col, band) images.
     y
         (patch, row, col, 1) uint8 class ids.
+    ids
+        The coordinates `PATCH_ID` of the same patches, e.g. ``patches[["pair", "row0", "col0"]]``;
+        None: each patch is known by its position.
 
     Raises
     ------
     DataError
-        The shapes do not fit.
+        The shapes do not fit, or there is no patch.
     """
     if X.ndim != 4 or y.shape != (*X.shape[:3], 1):
         raise DataError(
@@ -170,41 +181,61 @@ def patch_table(X: Any, y: Any) -> xr.Dataset:
             found=f"images {X.shape}, masks {y.shape}",
         )
     count = X.shape[0]
-    zeros = np.zeros(count, np.int32)
+    if not count:
+        raise DataError("no patch to make batches of", found=f"images {X.shape}")
+    ids = _by_position(count) if ids is None else ids
+    if ids.sizes["patch"] != count:
+        raise DataError("ids of other patches", expected=f"{count} ids", found=ids.sizes["patch"])
     return xr.Dataset(
         {"image": (ARRAYS["image"], X), "mask": (ARRAYS["mask"], y)},
         coords={
-            "pair": ("patch", zeros.astype(np.int16), {"flag_values": [0], "flag_meanings": "X"}),
-            "split": ("patch", zeros.astype(np.int8)),
+            "split": ("patch", np.zeros(count, np.int8)),
+            **{name: ids.variables[name] for name in PATCH_ID},
+        },
+    )
+
+
+def _by_position(count: int) -> xr.Dataset:
+    zeros = np.zeros(count, np.int32)
+    names = {"flag_values": [0], "flag_meanings": "X"}
+    return xr.Dataset(
+        coords={
+            "pair": ("patch", zeros.astype(np.int16), names),
             "row0": ("patch", np.arange(count, dtype=np.int32)),
             "col0": ("patch", zeros),
-        },
+        }
     )
 
 
 def call_generator(generator: BatchGeneratorFn, X: Any, y: Any, **options: Any) -> Any:
     """Return what `generator` makes of X and y, given those of `options` that it knows.
 
-    An own generator of two arrays will do; what it cannot be told, it does not do.
+    An own generator of two arrays will do for training; what it cannot be told, it does not do.
 
     Raises
     ------
     ConfigError
-        Patches are to be oversampled and it has no keyword `oversample`.
+        Patches are to be oversampled and it has no keyword `oversample`, or they are of validation
+        or test and it has no keyword `training`: it might augment them.
     """
     known = inspect.signature(generator).parameters
     every = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in known.values())
-    if options.get("oversample") is not None and not (every or "oversample" in known):
-        raise ConfigError(
-            "batch_generator_fn cannot oversample",
-            expected="a keyword oversample",
-            found=f"({', '.join(known)})",
-        )
+    needed = {
+        "oversample": (options.get("oversample") is not None, "cannot oversample"),
+        "training": (options.get("training") is False, "may augment validation and test"),
+    }
+    for name, (wanted, fault) in needed.items():
+        if wanted and not (every or name in known):
+            raise ConfigError(
+                f"batch_generator_fn {fault}",
+                expected=f"a keyword {name}",
+                found=f"({', '.join(known)})",
+            )
     bound = getattr(generator, "keywords", {})
     given = {
         name: value
         for name, value in options.items()
-        if (every or name in known) and name not in bound
+        if (every or name in known) and (name not in bound or (name, value) == ("training", False))
     }
     return generator(X, y, **given)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gim_cv.errors import ConfigError
+from gim_cv.errors import ConfigError, UnknownError
 
 SPLITS = ("train", "val", "test")
 """Names of the splits; the index is the code in a store."""
@@ -20,6 +20,19 @@ MOST_PX = 2**19
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]
+
+
+def split_code(split: str) -> int:
+    """Return the code of a split in a store.
+
+    Raises
+    ------
+    UnknownError
+        It is not one of `SPLITS`.
+    """
+    if split not in SPLITS:
+        raise UnknownError.among("split", split, SPLITS)
+    return SPLITS.index(split)
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -13,9 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
-from gim_cv.generators import BatchGeneratorFn, call_generator
+from gim_cv.generators import PATCH_ID, BatchGeneratorFn, call_generator
 from gim_cv.ownership import check_replaceable
-from gim_cv.sampling import split_index
+from gim_cv.sampling import chosen_index, filled_index, split_index
 from gim_cv.store import open_group, open_store
 
 OversampleFn = Callable[..., NDArray[np.int64]]
@@ -139,19 +139,44 @@ class PreparedArrays(ABC):
     # --- batches ------------------------------------------------------------------------------
 
     def batch_gen_train(self) -> Any:
-        """Return augmented batches of the train split, for ``model.fit`` or a ``for`` loop."""
+        """Return augmented batches of the train split, for ``model.fit`` or a ``for`` loop.
+
+        Raises
+        ------
+        ConfigError
+            What `oversample_fn` returned is not positions of the train split.
+        DataError
+            The split has no patch.
+        """
         positions = None
         if self.oversample_fn is not None:
             chosen = self.oversample_fn(self.patches, groups=self.groups())
+            chosen = chosen_index(self.patches, "train", chosen)
             positions = np.searchsorted(split_index(self.patches, "train"), chosen)
         return self._batches("train", training=True, oversample=positions)
 
     def batch_gen_val(self) -> Any:
-        """Return batches of the validation split, in order and without augmentation."""
+        """Return batches of the validation split, in order and without augmentation.
+
+        Raises
+        ------
+        DataError
+            The split has no patch.
+        ConfigError
+            `batch_generator_fn` cannot be told not to augment.
+        """
         return self._batches("val", training=False)
 
     def batch_gen_test(self) -> Any:
-        """Return batches of the test split, in order and without augmentation."""
+        """Return batches of the test split, in order and without augmentation.
+
+        Raises
+        ------
+        DataError
+            The split has no patch.
+        ConfigError
+            `batch_generator_fn` cannot be told not to augment.
+        """
         return self._batches("test", training=False)
 
     def _batches(self, split: str, **options: Any) -> Any:
@@ -162,7 +187,8 @@ class PreparedArrays(ABC):
             )
         scale = self.patches.attrs.get("statistics", {}).get("scale")
         X, y = self._part("image", split), self._part("mask", split)
-        return call_generator(self.batch_generator_fn, X, y, scale=scale, **options)
+        ids = self.patches[list(PATCH_ID)].isel(patch=filled_index(self.patches, split))
+        return call_generator(self.batch_generator_fn, X, y, scale=scale, ids=ids, **options)
 
     # --- the store ----------------------------------------------------------------------------
 

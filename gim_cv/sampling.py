@@ -10,15 +10,42 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, DataError
-from gim_cv.patches import SPLITS
+from gim_cv.patches import SPLITS, split_code
 from gim_cv.schema import pair_names
 
 Int = NDArray[np.int64]
 
 
 def split_index(patches: xr.Dataset, split: str) -> Int:
-    """Return the positions of the patches of one split, ascending, each once."""
-    return np.flatnonzero(patches["split"].to_numpy() == SPLITS.index(split))
+    """Return the positions of the patches of one split, ascending, each once.
+
+    Raises
+    ------
+    UnknownError
+        There is no such split.
+    """
+    return np.flatnonzero(patches["split"].to_numpy() == split_code(split))
+
+
+def filled_index(patches: xr.Dataset, split: str) -> Int:
+    """Return `split_index` of a split that has patches.
+
+    Raises
+    ------
+    DataError
+        It has none: how many each split has is told.
+    UnknownError
+        There is no such split.
+    """
+    index = split_index(patches, split)
+    if not index.size:
+        counts = [f"{name} {len(split_index(patches, name))}" for name in SPLITS]
+        raise DataError(
+            f"no patch in the {split} split",
+            found=f"patches: {', '.join(counts)}",
+            remedy=f"Give {split} a larger share of the split, or add ground",
+        )
+    return index
 
 
 def balanced_index(
@@ -42,9 +69,18 @@ def balanced_index(
     -------
     numpy.ndarray
         (groups × patches of the largest,) int64, ascending, with repeats.
+
+    Raises
+    ------
+    ConfigError
+        A pair has no group.
     """
     index = split_index(patches, split)
     names = pair_names(patches)
+    missing = [name for name in names if groups is not None and name not in groups]
+    if missing:
+        found = f"none for {', '.join(missing)}"
+        raise ConfigError("groups", expected="a group for each pair", found=found)
     labels = np.array([name if groups is None else groups[name] for name in names])
     group = labels[patches["pair"].to_numpy()[index]]
     members = [index[group == label] for label in np.unique(group)]
@@ -122,10 +158,63 @@ def epoch_index(patches: xr.Dataset, split: str, oversample: Int | float | None)
         "train", "val" or "test".
     oversample
         None: each patch of the split once. A number: the share of `class_aware_index`. Positions:
-        those, repeats allowed.
+        those (`chosen_index`).
+
+    Raises
+    ------
+    DataError
+        The split has no patch.
     """
+    index = filled_index(patches, split)
     if oversample is None:
-        return split_index(patches, split)
+        return index
     if np.ndim(oversample) == 0:
         return class_aware_index(patches, split, share=float(oversample))
-    return np.sort(np.asarray(oversample, np.int64))
+    return chosen_index(patches, split, oversample)
+
+
+def chosen_index(patches: xr.Dataset, split: str, positions: Any) -> Int:
+    """Return positions of a split that somebody chose, ascending, repeats allowed.
+
+    Parameters
+    ----------
+    patches
+        A patch dataset.
+    split
+        "train", "val" or "test".
+    positions
+        (n,) integers, in any order.
+
+    Raises
+    ------
+    ConfigError
+        They are no integers, or some are no patches of the split.
+    """
+    chosen, index = np.asarray(positions), split_index(patches, split)
+    what, wanted = "positions to oversample", f"integers, positions of the {split} split"
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise ConfigError(
+            what,
+            expected=wanted,
+            found=f"{chosen.dtype.name} of shape {chosen.shape}",
+            remedy="Give np.flatnonzero(mask) for a mask" if chosen.dtype == bool else None,
+        )
+    other = np.unique(chosen[~np.isin(chosen, index)])
+    if other.size:
+        some = ", ".join(map(str, other[:5].tolist())) + (", …" if other.size > 5 else "")
+        raise ConfigError(what, expected=wanted, found=f"{other.size} that are not: {some}")
+    return np.sort(chosen.astype(np.int64))
+
+
+def shard_index(index: Int, number: int, count: int) -> Int:
+    """Return part `number` of `count` parts of an index, each a stretch of it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such part.
+    """
+    if not 0 <= number < count:
+        expected, found = "a number from 0, and how many there are", f"({number}, {count})"
+        raise ConfigError("shard", expected=expected, found=found)
+    return np.array_split(index, count)[number]

@@ -25,7 +25,7 @@ import xarray as xr
 from numpy.typing import DTypeLike
 
 from gim_cv.errors import DataError, StoreError
-from gim_cv.patches import SPLITS
+from gim_cv.patches import split_code
 
 SCHEMA = 1
 BLOCK_BYTES = 8 * 2**20
@@ -112,8 +112,10 @@ def split_slice(patches: xr.Dataset, split: str) -> slice:
     ------
     StoreError
         If the patches of the split do not stand together, as in the store of one pair.
+    UnknownError
+        If there is no such split.
     """
-    where = np.flatnonzero(patches["split"].to_numpy() == SPLITS.index(split))
+    where = np.flatnonzero(patches["split"].to_numpy() == split_code(split))
     if where.size == 0:
         return slice(0, 0)
     start, stop = int(where[0]), int(where[-1]) + 1

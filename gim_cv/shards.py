@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import threading
 from io import FileIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,10 @@ from numcodecs.checksum32 import CRC32C
 from numcodecs.zstd import Zstd
 from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
-from zarr.storage import LocalStore
 
 from gim_cv.errors import StoreError
 from gim_cv.recycler import Recycler
+from gim_cv.standing import StandingStore
 
 Array = NDArray[Any]
 ZSTD, CRC32 = Zstd(), CRC32C(location="end")
@@ -40,7 +39,8 @@ class ShardedBlocks:
 
     def __init__(self, array: zarr.Array[Any]) -> None:
         self.array = array
-        self._folder = Path(array.store.root) / array.path  # type: ignore[attr-defined]
+        self._store: StandingStore = array.store  # type: ignore[assignment]
+        self._folder = self._store.root / array.path
         self._per_shard = array.shards[0] // array.chunks[0]  # type: ignore[index]
         self._indices: dict[int, list[list[int]]] = {}
         self._blocks = Recycler(array.chunks, array.dtype, keep=array.nchunks)
@@ -50,7 +50,7 @@ class ShardedBlocks:
     def is_plain(array: zarr.Array[Any]) -> bool:
         """Return whether `array` lies on disk as `gim_cv.writer` lays it."""
         sharding = array.metadata.codecs[0]  # type: ignore[union-attr]
-        if not isinstance(array.store, LocalStore) or not isinstance(sharding, ShardingCodec):
+        if not isinstance(array.store, StandingStore) or not isinstance(sharding, ShardingCodec):
             return False
         order = getattr(sharding.codecs[0], "endian", None)
         return (
@@ -67,23 +67,25 @@ class ShardedBlocks:
         Raises
         ------
         StoreError
-            If the shard is broken.
+            If the shard is broken, or the store was written anew since it was opened.
         """
         step = self.array.chunks[0]
         block = self._blocks.take(step)
         shard, place = divmod(number, self._per_shard)
         key = self.array.metadata.encode_chunk_key((shard, 0, 0, 0))
         path = self._folder / key
-        with path.open("rb", buffering=0) as file:
-            try:
+        try:
+            with path.open("rb", buffering=0) as file:
                 start, length = self._index(file, shard)[place]
                 if start == NO_CHUNK:
                     block[...] = self.array.fill_value
                 else:
                     ZSTD.decode(self._bytes(file, start, length), block)
-            except (RuntimeError, ValueError) as err:
-                remedy = "Delete the store and write it again"
-                raise StoreError(f"broken block {number}", path=path, remedy=remedy) from err
+        except (RuntimeError, ValueError, FileNotFoundError) as err:
+            self._store.check()
+            remedy = "Delete the store and write it again"
+            raise StoreError(f"broken block {number}", path=path, remedy=remedy) from err
+        self._store.check()
         return block[: self.array.shape[0] - number * step]
 
     def _index(self, file: FileIO, shard: int) -> list[list[int]]:

@@ -51,7 +51,14 @@ def shuffled_order(split: Array, seed: int) -> Int:
         (row,) int8: split code of each row, the rows being in the order of their ids.
     seed
         Not negative.
+
+    Raises
+    ------
+    ConfigError
+        `seed` is negative.
     """
+    if seed < 0:
+        raise ConfigError("seed of the order", expected="at least 0", found=seed)
     parts = []
     for code in range(len(SPLITS)):
         rows = np.flatnonzero(np.asarray(split) == code)

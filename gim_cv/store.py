@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from zarr.abc.store import Store
-from zarr.errors import GroupNotFoundError
 
 from gim_cv.atomic import atomic_folder
 from gim_cv.errors import DataError, MissingError, StoreError
@@ -33,6 +33,7 @@ from gim_cv.schema import (
     pair_names,
     split_slice,
 )
+from gim_cv.standing import StandingStore
 from gim_cv.writer import StoreWriter
 
 __all__ = [
@@ -46,6 +47,16 @@ __all__ = [
     "store_digest",
     "write_store",
 ]
+
+UNREADABLE = (
+    FileNotFoundError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)
+"""What zarr raises for chunks and metadata that are cut off, or JSON of something else."""
 
 Source = str | Path | Store
 Array = NDArray[Any]
@@ -125,10 +136,9 @@ def open_group(source: Source) -> zarr.Group:
     """
     if isinstance(source, (str, Path)) and not Path(source).exists():
         raise MissingError("no patch store", path=source, remedy="Run the stage that writes it")
-    try:
-        group = zarr.open_group(source, mode="r", zarr_format=3, use_consolidated=False)
-    except (GroupNotFoundError, FileNotFoundError, json.JSONDecodeError) as err:
-        raise _torn(source, "not a zarr v3 group") from err
+    store = source if isinstance(source, Store) else StandingStore(source, read_only=True)
+    with _reading(source, "not a zarr v3 group"):
+        group = zarr.open_group(store, mode="r", zarr_format=3, use_consolidated=False)
     attrs = group.attrs
     if attrs.get("complete") is not True:
         raise _torn(source, "not a finished patch store")
@@ -146,6 +156,16 @@ def open_group(source: Source) -> zarr.Group:
     return group
 
 
+@contextmanager
+def _reading(source: Source, fault: str) -> Iterator[None]:
+    try:
+        yield
+    except StoreError:
+        raise
+    except UNREADABLE as err:
+        raise _torn(source, fault) from err
+
+
 def _torn(source: Source, what: str) -> StoreError:
     return StoreError(what, path=str(source), remedy="Delete the store and write it again")
 
@@ -154,7 +174,8 @@ def _check_files(source: Source, group: zarr.Group) -> None:
     """Every shard is a file: one that is gone would be read as zeros."""
     counts = set()
     for name in (*ARRAYS, *COORDS):
-        array = group.get(name)
+        with _reading(source, f"{name}: broken metadata"):
+            array = group.get(name)
         if not isinstance(array, zarr.Array):
             raise _torn(source, f"no array {name!r}")
         unit = (array.shards or array.chunks)[0]
@@ -207,14 +228,17 @@ def open_store(source: Source, *, recipe: Mapping[str, object] | None = None) ->
     # Rebuilt in the schema's order: the order of a folder listing is the file system's.
     return xr.Dataset(
         {name: pixels[name].variable for name in ARRAYS},
-        coords={name: _read_whole(group, name) for name in COORDS},
+        coords={name: _read_whole(source, group, name) for name in COORDS},
         attrs=pixels.attrs,
     )
 
 
-def _read_whole(group: zarr.Group, name: str) -> xr.Variable:
+def _read_whole(source: Source, group: zarr.Group, name: str) -> xr.Variable:
     """Return a coordinate in memory: dask takes longer to plan than its few bytes to read."""
-    return xr.Variable(COORDS[name][0], np.asarray(group[name]), group[name].attrs.asdict())
+    array = group[name]
+    with _reading(source, f"{name}: broken chunk"):
+        values = np.asarray(array)
+    return xr.Variable(COORDS[name][0], values, array.attrs.asdict())
 
 
 def open_arrays(source: Source) -> dict[str, zarr.Array[Any]]:

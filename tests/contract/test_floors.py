@@ -20,7 +20,7 @@ DATA = {
     "raster", "rasterfile", "resample", "sampling", "scatter", "scene", "scheduling", "schema",
     "scores", "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
     "vectors", "verify", "writer", "ownership", "audit", "datasets", "training", "preprocessing",
-    "agreement", "pooled",
+    "agreement", "pooled", "passes", "standing",
 }  # fmt: skip
 LEARNING = {
     "losses",

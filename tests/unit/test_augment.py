@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gim_cv.augment import FancyPCA, affine_aug, get_aug_datagen, light_aug, strong_aug
-from gim_cv.errors import ConfigError
+from gim_cv.errors import ConfigError, DataError
 
 KINDS = [("uint8", 3), ("uint8", 1), ("uint8", 4), ("uint16", 1), ("int16", 13), ("float32", 3)]
 
@@ -203,6 +203,21 @@ def test_colour_pca_shifts_along_the_axis_of_the_data():
         shift = sampler.shift(rng)
         assert shift[0] == pytest.approx(shift[1])
         assert shift[2] == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_colour_pca_skips_ground_without_an_image(dtype):
+    X = np.random.default_rng(2).integers(0, 200, (6, 16, 16, 3)).astype(dtype)
+    X[:, 0, 0] = 0, 5, 0
+    blank = X.copy()
+    blank[2:4], blank[4, :8] = 0, 0
+    kept = np.concatenate([X[:2].reshape(-1, 3), X[4, 8:].reshape(-1, 3), X[5].reshape(-1, 3)])
+    kept = kept[kept.any(axis=-1)] / 255.0
+    wanted = np.linalg.eigvalsh(np.cov(kept.T, bias=True))[::-1]
+    found = FancyPCA(da.from_array(blank, chunks=(4, -1, -1, -1)), scale=255.0).sampler
+    np.testing.assert_allclose(found.eig_vals, wanted, rtol=1e-5)
+    with pytest.raises(DataError, match=r"no colours.*found \(6, 16, 16, 3\)"):
+        FancyPCA(np.zeros_like(X))
 
 
 def test_colour_pca_from_statistics_reads_no_pixel():

@@ -1,5 +1,7 @@
 """Batches: what they hold, in which order, and how Keras takes them."""
 
+import math
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from scipy import stats
 from gim_cv.augment import get_aug_datagen
 from gim_cv.batches import Batches
 from gim_cv.combine import combine_stores
-from gim_cv.errors import ConfigError, DataError, StoreError
+from gim_cv.errors import ConfigError, DataError, StoreError, UnknownError
 from gim_cv.sampling import balanced_index
 from gim_cv.store import open_store, split_slice, write_store
 
@@ -221,8 +223,19 @@ def test_numbers_below_one_are_refused(store):
     for name in ("batch", "workers", "multiple"):
         with pytest.raises(ConfigError, match=f"{name}; expected at least 1, found 0"):
             make(store, **{name: 0})
+    with pytest.raises(ConfigError, match="seed; expected at least 0, found -1"):
+        make(store, seed=-1)
     with pytest.raises(ConfigError, match="scale; expected above 0, found 0"):
         make(store, scale=0)
+
+
+def test_a_split_that_is_not_there_is_told_before_training(store):
+    with pytest.raises(UnknownError, match=r"unknown split 'valid'; expected one of val\."):
+        make(store, "valid")
+    patches = patch_set("a", 9, splits=(1, 0, 0))
+    told = "no patch in the val split; found patches: train 9, val 0, test 0. Give val a larger"
+    with pytest.raises(DataError, match=told):
+        make(patches, "val")
 
 
 class Squares(keras.losses.Loss):
@@ -240,9 +253,21 @@ class Noted(Batches):
         self.served = []
 
     def _ahead(self, epoch, index):
-        if self._begun:
+        if self._passes.begun:
             self.served.append((epoch, index))
         return super()._ahead(epoch, index)
+
+
+class Used(keras.callbacks.Callback):
+    """Counts the batches of `fit`, which it stops after `most` of them."""
+
+    def __init__(self, most=math.inf):
+        super().__init__()
+        self.batches, self.most = 0, most
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.batches += 1
+        self.model.stop_training = self.batches >= self.most
 
 
 def epochs_of(served):
@@ -277,11 +302,64 @@ def test_fit_again_goes_on_and_resuming_is_setting_the_epoch(store):
         train.served.clear()
 
 
-def test_short_epochs_see_new_batches(store):
-    for steps in (1, 3):
-        train = Noted(store, "train", batch=2, seed=1, shuffle=True)
-        network().fit(train, epochs=6, steps_per_epoch=steps, verbose=0)
-        assert len({epoch for epoch, _ in train.served}) >= 3
+def test_epochs_of_one_batch_come_once_each(store):
+    """Also in a second call of `fit`, with another model, into which JAX looks again."""
+    train = Noted(store, "train", batch=500, seed=1, shuffle=True)
+    for epochs in (range(4), range(4, 6)):
+        network().fit(train, epochs=len(epochs), verbose=0)
+        assert epochs_of(train.served) == [(epoch, 0) for epoch in epochs]
+        train.served.clear()
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_short_epochs_go_on_with_the_order(store, steps):
+    """TensorFlow reads ahead: what was served is more than what was used, in the same order."""
+    train = Noted(store, "train", batch=7, seed=1, shuffle=True)
+    order = [(epoch, index) for epoch in range(9) for index in range(train.steps)]
+    used = Used()
+    whole = train.steps // steps
+    network().fit(train, epochs=whole, steps_per_epoch=steps, verbose=0, callbacks=[used])
+    assert used.batches == whole * steps
+    found = epochs_of(train.served)
+    assert found == order[: len(found)]
+    assert whole * steps <= len(found) <= train.steps
+    train.served.clear()
+    network().fit(train, epochs=1, verbose=0)
+    assert epochs_of(train.served) == [(1, index) for index in range(train.steps)]
+
+
+def test_an_epoch_that_was_broken_off_is_served_again(store):
+    train = Noted(store, "train", batch=7, seed=1, shuffle=True)
+    model = network()
+    model.fit(train, epochs=3, verbose=0, callbacks=[Used(most=2)])
+    train.served.clear()
+    model.fit(train, epochs=1, verbose=0)
+    steps = [(0, index) for index in range(train.steps)]
+    assert train.served[-len(steps) :] == steps
+
+
+def test_next_goes_on_from_epoch_to_epoch(store):
+    batches, loops = make(store), make(store)
+    wanted = [*loops, *loops]
+    for x, y in wanted:
+        found = next(batches)
+        assert np.array_equal(found[0], x)
+        assert np.array_equal(found[1], y)
+    assert batches.epoch == 1  # the second one ends when its last batch is left
+    x, _ = next(batches)
+    assert (batches.epoch, len(x)) == (2, 7)
+    batches.start(1, 2)
+    assert np.array_equal(next(batches)[0], wanted[loops.steps + 2][0])
+
+
+def test_next_takes_nothing_from_a_loop_or_from_fit(store):
+    train = Noted(store, "train", batch=7, seed=1, shuffle=True)
+    next(train), next(train)
+    assert len(list(train)) == train.steps
+    assert train.epoch == 1
+    next(train)
+    network().fit(train, epochs=1, verbose=0)
+    assert epochs_of(train.served) == [(1, index) for index in range(train.steps)]
 
 
 def test_predict_keeps_the_order(store):

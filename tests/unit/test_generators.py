@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from trainings import dataset, prepared
 
+from gim_cv.batches import Batches
 from gim_cv.errors import ConfigError, DataError
 from gim_cv.preprocessing import (
     balanced_oversample,
@@ -13,6 +14,7 @@ from gim_cv.preprocessing import (
     light_aug,
 )
 from gim_cv.training import (
+    CompositeTrainingDataset,
     fancy_batch_generator,
     pair_batch_generator,
 )
@@ -65,6 +67,42 @@ def test_a_client_gives_the_same_batches(scenes):
     assert all(np.array_equal(a, b) for a, b in zip(there, here, strict=True))
 
 
+def test_augmentation_follows_the_patch_not_its_place(scenes):
+    """Another order, or another pair beside it, changes no patch's augmentation."""
+    seen = {}
+
+    def note(image, mask, seed):
+        seen[image.tobytes()] = seed
+        return image, mask
+
+    def seeds(tds):
+        seen.clear()
+        tds.batch_generator_fn = partial(fancy_batch_generator, augger=note)
+        tds.prepare()
+        list(tds.batch_gen_train())
+        return dict(seen)
+
+    a, b = dataset(scenes, "a"), dataset(scenes, "b")
+    alone = seeds(dataset(scenes, "a"))
+    both = [seeds(CompositeTrainingDataset([a, b], shuffle_seed=seed)) for seed in (1, 2)]
+    assert both[0] == both[1]
+    assert alone.items() <= both[0].items()
+
+
+def test_a_store_and_the_handle_on_it_give_the_same_batches(scenes, tmp_path):
+    options = {"seed": 5, "shuffle": True, "augmenter": light_aug(1.0)}
+    make = partial(fancy_batch_generator, batch_size=3, augger=light_aug(1.0), seed=5)
+    tds = CompositeTrainingDataset(
+        [dataset(scenes, "a"), dataset(scenes, "b")], make, cache_directory=tmp_path / "c"
+    )
+    tds.save_prepared_arrays()
+    mine, theirs = tds.batch_gen_train(), Batches(tmp_path / "c", "train", batch=3, **options)
+    for _ in range(2):
+        assert all(np.array_equal(*both) for both in zip(epoch(mine), epoch(theirs), strict=True))
+    with pytest.raises(DataError, match="ids of other patches; expected"):
+        fancy_batch_generator(tds.X_val, tds.y_val, ids=tds.patches)
+
+
 def test_generators_keep_their_switches(scenes):
     tds = prepared(dataset(scenes, "a"))
     X, y = tds.X_train, tds.y_train
@@ -90,6 +128,13 @@ def test_generators_keep_their_switches(scenes):
         pair_batch_generator(X, y[:-1])
 
 
+def test_no_function_can_oversample_validation_patches_into_training(scenes):
+    tds = prepared(dataset(scenes, "a"))
+    tds.oversample_fn = lambda patches, groups: np.flatnonzero(patches["split"] == 1)
+    with pytest.raises(ConfigError, match=r"positions of the train split, found \d+ that are not"):
+        tds.batch_gen_train()
+
+
 def test_an_own_generator_of_two_arrays_will_do(scenes):
     def own(X, y):
         for k in range(0, len(X), 2):
@@ -97,9 +142,27 @@ def test_an_own_generator_of_two_arrays_will_do(scenes):
 
     tds = prepared(dataset(scenes, "a", batch_generator_fn=own))
     assert np.array_equal(epoch(tds.batch_gen_train())[0], tds.X_train.compute())
+    for batches in (tds.batch_gen_val, tds.batch_gen_test):
+        with pytest.raises(ConfigError, match=r"expected a keyword training, found \(X, y\)"):
+            batches()
     tds.oversample_fn = balanced_oversample
     with pytest.raises(ConfigError, match=r"expected a keyword oversample, found \(X, y\)"):
         tds.batch_gen_train()
+
+
+def test_no_partial_augments_validation(scenes):
+    make = partial(fancy_batch_generator, augger=light_aug(1.0), training=True)
+    tds = prepared(dataset(scenes, "a", batch_generator_fn=make))
+    x, _ = epoch(tds.batch_gen_val())
+    assert np.array_equal(x, tds.X_val.compute() / np.float32(255))
+
+
+def test_an_empty_split_is_named(scenes):
+    tds = prepared(dataset(scenes, "a", split=None, train_val_test_split=(0.5, 0.5)))
+    with pytest.raises(DataError, match=r"no patch in the test split; found .*, test 0\."):
+        tds.batch_gen_test()
+    with pytest.raises(DataError, match="no patch to make batches of"):
+        pair_batch_generator(tds.X_test, tds.y_test)
 
 
 def test_the_scale_of_a_saved_store_is_used(scenes, tmp_path):

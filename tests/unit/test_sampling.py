@@ -6,7 +6,7 @@ import xarray as xr
 from patchsets import patch_set
 
 from gim_cv.errors import ConfigError, DataError
-from gim_cv.sampling import balanced_index, class_aware_index, split_index
+from gim_cv.sampling import balanced_index, class_aware_index, epoch_index, split_index
 
 
 def pooled(**counts):
@@ -48,6 +48,11 @@ def test_groups_of_pairs_are_balanced_as_one():
     patches = pooled(a=2, b=4, c=12)
     index = balanced_index(patches, groups={"a": "one", "b": "one", "c": "two"})
     assert np.bincount(patches["pair"].to_numpy()[index]).tolist() == [4, 8, 12]
+
+
+def test_each_pair_has_a_group():
+    with pytest.raises(ConfigError, match=r"groups; expected a group for each.* none for b, c\."):
+        balanced_index(pooled(a=2, b=4, c=12), groups={"a": "one"})
 
 
 def test_only_the_split_asked_for():
@@ -92,3 +97,29 @@ def test_what_cannot_be_is_refused():
     for share in (0.0, 1.0, -1.0):
         with pytest.raises(ConfigError, match="above 0, below 1"):
             class_aware_index(patches, share=share)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [
+        ([0, 3, 4], r"2 that are not: 3, 4"),
+        ([0, -1], r"1 that are not: -1"),
+        (list(range(99)), r"97 that are not: 2, 3, 4, 5, 6, …"),
+        ([True, False], r"bool of shape \(2,\)\. Give np\.flatnonzero\(mask\)"),
+        ([0.0, 1.0], r"float64 of shape \(2,\)\."),
+        ([[0, 1]], r"int64 of shape \(1, 2\)\."),
+    ],
+)
+def test_positions_must_be_the_splits_own(chosen, found):
+    patches = pooled(a=6)
+    patches["split"][2:] = 1
+    expected = "expected integers, positions of the train split, found "
+    with pytest.raises(ConfigError, match=expected + found):
+        epoch_index(patches, "train", np.array(chosen))
+
+
+def test_positions_come_in_any_order_with_repeats():
+    patches = pooled(a=6)
+    patches["split"][:3] = 1
+    assert epoch_index(patches, "train", [5, 3, 5]).tolist() == [3, 5, 5]
+    assert epoch_index(patches, "val", np.array([2, 0], np.uint8)).tolist() == [0, 2]

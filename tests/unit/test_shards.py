@@ -1,5 +1,7 @@
 """Blocks decoded straight from their shards, and memory that is used again."""
 
+import pickle
+import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,7 +14,8 @@ from patchsets import patch_set, small_layout
 from gim_cv.errors import StoreError
 from gim_cv.recycler import Recycler
 from gim_cv.shards import ShardedBlocks
-from gim_cv.store import open_arrays, write_store
+from gim_cv.standing import StandingStore
+from gim_cv.store import open_arrays, open_store, write_store
 
 
 def stored(folder, count=50, dtype="uint8"):
@@ -21,6 +24,10 @@ def stored(folder, count=50, dtype="uint8"):
     with small_layout(8 * 8 * 3 * np.dtype(dtype).itemsize):
         write_store(patches, folder / "a", recipe={})
     return open_arrays(folder / "a"), patches
+
+
+def opened(path):
+    return zarr.open_array(StandingStore(path, read_only=True), mode="r")
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
@@ -56,6 +63,7 @@ def test_a_block_without_bytes_is_the_fill_value(tmp_path):
         tmp_path / "a", shape=(32, 8, 8, 3), filters=None, compressors=None, **options
     )
     array[:4] = 1
+    array = opened(tmp_path / "a")
     assert ShardedBlocks.is_plain(array)
     blocks = ShardedBlocks(array)
     assert [np.unique(blocks.read(number)).tolist() for number in (0, 1, 0)] == [[1], [7], [1]]
@@ -73,8 +81,8 @@ def test_arrays_that_lie_otherwise_are_not_plain(tmp_path):
         "bands_apart": {"chunks": (4, 8, 8, 1), "shards": (16, 8, 8, 3)},
     }
     for name, options in others.items():
-        array = zarr.create_array(tmp_path / name, **like, **options)
-        assert not ShardedBlocks.is_plain(array), name
+        zarr.create_array(tmp_path / name, **like, **options)
+        assert not ShardedBlocks.is_plain(opened(tmp_path / name)), name
 
 
 @pytest.mark.parametrize("where", ["index", "block", "end"])
@@ -112,3 +120,37 @@ def test_no_more_memory_is_kept_than_told():
     assert len({array.ctypes.data for array in held}) == 5
     counts = [sys.getrefcount(array.base) for array in held]
     assert counts == [counts[0]] * 2 + [counts[0] - 1] * 3
+
+
+def write_anew(folder):
+    with small_layout(8 * 8 * 3):
+        write_store(patch_set("a", 50, seed=1), folder, recipe={"another": 1})
+
+
+@pytest.mark.parametrize("change", [write_anew, shutil.rmtree])
+def test_a_store_that_is_replaced_is_not_read_on(tmp_path, change):
+    """Neither with an index that was read before, nor from a shard not opened yet, nor by dask."""
+    arrays, _ = stored(tmp_path)
+    lazy = open_store(tmp_path / "a")
+    travelled = pickle.loads(pickle.dumps(lazy))
+    blocks = ShardedBlocks(arrays["image"])
+    blocks.read(0)
+    travelled["image"][:4].compute()
+    change(tmp_path / "a")
+    told = r"a: the store was written anew, or removed, while it was read\. Open it again\."
+    for number in (0, 1, 12):
+        with pytest.raises(StoreError, match=told):
+            blocks.read(number)
+    for patches in (lazy, travelled):
+        with pytest.raises(StoreError, match=told):
+            patches["image"][:4].compute()
+    if change is write_anew:
+        again = ShardedBlocks(open_arrays(tmp_path / "a")["image"])
+        assert np.array_equal(again.read(12), patch_set("a", 50, seed=1)["image"][48:])
+
+
+def test_a_shard_that_is_gone_is_told(tmp_path):
+    arrays, _ = stored(tmp_path)
+    (tmp_path / "a/image/c/1/0/0/0").unlink()
+    with pytest.raises(StoreError, match="broken block 5"):
+        ShardedBlocks(arrays["image"]).read(5)

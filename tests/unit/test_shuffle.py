@@ -30,6 +30,11 @@ def test_the_order_of_a_split_does_not_depend_on_the_others():
     assert (shuffled_order(few, 5)[3:] - 3).tolist() == (shuffled_order(many, 5)[14:] - 14).tolist()
 
 
+def test_a_negative_seed_is_refused():
+    with pytest.raises(ConfigError, match="seed of the order; expected at least 0, found -1"):
+        shuffled_order(np.zeros(8, np.int8), seed=-1)
+
+
 def test_every_order_comes_up():
     """All 24 permutations of four, about equally often: χ² of 23 degrees, 99.9 % below 49.7."""
     orders = [tuple(shuffled_order(np.zeros(4, np.int8), seed).tolist()) for seed in range(2400)]

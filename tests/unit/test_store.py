@@ -172,6 +172,11 @@ def test_another_recipe_is_refused_and_the_difference_named(store):
         open_store(store, recipe={"x": {"y": 2}})
 
 
+def _cut(file):
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+
+
 def _edit_attrs(store, **changes):
     group = zarr.open_group(store, mode="r+")
     group.update_attributes(changes)
@@ -188,6 +193,12 @@ def _edit_attrs(store, **changes):
         (lambda s: shutil.rmtree(s / "mask"), "no array 'mask'"),
         (lambda s: shutil.rmtree(s / "mask" / "c" / "1"), "mask: 12 of 16 chunks"),
         (lambda s: shutil.rmtree(s / "split" / "c"), "split: 0 of 1 chunks"),
+        (lambda s: _cut(s / "split" / "c" / "0"), "split: broken chunk"),
+        (lambda s: (s / "pair" / "c" / "0").write_bytes(b""), "pair: broken chunk"),
+        (lambda s: _cut(s / "row0" / "zarr.json"), "row0: broken metadata"),
+        (lambda s: (s / "image" / "zarr.json").write_text("{}"), "image: broken metadata"),
+        (lambda s: (s / "zarr.json").write_text("{}"), "not a finished patch store"),
+        (lambda s: (s / "zarr.json").write_text("null"), "not a zarr v3 group"),
         (lambda s: zarr.open_group(s, mode="r+")["row0"].resize((49,)), "unequal length"),
     ],
 )
