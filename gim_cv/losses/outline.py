@@ -103,13 +103,26 @@ def _nearest(squared: Tensor, axis: int, reach_px: int) -> Tensor:
     return ops.fori_loop(0, 2 * reach_px + 1, at, squared)
 
 
+@register
 class AlphaMetric(keras.metrics.Metric):
-    """The share of the region loss, as the model's state: every backend then sees it change."""
+    """The share of the region loss, as the model's state: every backend then sees it change.
+
+    Parameters
+    ----------
+    alpha
+        Its value at first.
+    name
+        Name in logs.
+    """
 
     def __init__(self, alpha: float, *, name: str = "surface_alpha") -> None:
         super().__init__(name=name, dtype="float32")
-        self.alpha = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(alpha), name="alpha"
+        # A metric's variables are sums over the devices unless told otherwise; each needs alpha.
+        self.alpha = self.add_variable(
+            shape=(),
+            initializer=keras.initializers.Constant(alpha),
+            aggregation="only_first_replica",
+            name="alpha",
         )
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
@@ -121,6 +134,10 @@ class AlphaMetric(keras.metrics.Metric):
     def result(self) -> Tensor:
         """Return alpha."""
         return self.alpha + 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, alpha as it is now."""
+        return {"alpha": float(ops.convert_to_numpy(self.alpha)), "name": self.name}
 
 
 @register
@@ -187,12 +204,26 @@ class Surface(SegmentationLoss):
         alpha = options["start"] - epoch * options["step"]
         self.state.alpha.assign(max(alpha, options["end"]))
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def value(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, a scalar."""
         return surface(
             y_true,
             y_pred,
-            alpha=self.state.alpha + 0.0,
+            alpha=self.state.result(),
             reach_px=self.arguments["reach_px"],
             smooth=self.arguments["smooth"],
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, and alpha as it is now."""
+        return {**super().get_config(), "alpha": self.state.get_config()["alpha"]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Surface:
+        """Return the loss that `get_config` described, at the alpha it had."""
+        options = dict(config)
+        alpha = options.pop("alpha", None)
+        loss = cls(**options)
+        if alpha is not None:
+            loss.state.alpha.assign(alpha)
+        return loss

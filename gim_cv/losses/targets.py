@@ -129,7 +129,11 @@ class SegmentationLoss(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, ``(1,)``: Keras divides no scalar by the replicas."""
-        return ops.reshape(self.function(y_true, y_pred, **self.arguments), (1,))
+        return ops.reshape(self.value(y_true, y_pred), (1,))
+
+    def value(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of one batch, a scalar."""
+        return self.function(y_true, y_pred, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
