@@ -17,6 +17,7 @@ from gim_cv.serial import register
 FAR = 1e8
 
 
+@register
 def surface(
     y_true: Tensor, y_pred: Tensor, *, alpha: Any = 0.5, reach_px: int = 32, smooth: float = 1.0
 ) -> Tensor:
@@ -25,6 +26,7 @@ def surface(
     return alpha * region + (1.0 - alpha) * boundary(y_true, y_pred, reach_px=reach_px)
 
 
+@register
 def boundary(y_true: Tensor, y_pred: Tensor, *, reach_px: int = 32) -> Tensor:
     """Return the mean over valid pixels and classes of signed distance × probability.
 
@@ -152,7 +154,7 @@ class Surface(SegmentationLoss):
     start, step, end
         alpha in the first epoch, what it loses each epoch, and where it stops; 0 to 1.
     reach_px
-        Distances from the outline are cut off here, px.
+        Distances from the outline are cut off here, a whole number of px.
     smooth
         As in `Dice`.
     name
@@ -161,7 +163,7 @@ class Surface(SegmentationLoss):
     Raises
     ------
     ConfigError
-        An alpha is outside 0 to 1, or the reach is under one pixel.
+        An alpha is outside 0 to 1, or the reach is no whole number of pixels from 1.
 
     Source: Kervadec et al. 2019, eq. 5 and section 3 ("rebalance" schedule, 1 to 0.01 by 0.01).
     """
@@ -182,15 +184,16 @@ class Surface(SegmentationLoss):
             start=start,
             step=step,
             end=end,
-            reach_px=int(reach_px),
+            reach_px=reach_px,
             smooth=smooth,
         )
-        if not 0 <= end <= start <= 1 or reach_px < 1:
+        if end > start or reach_px != int(reach_px):
             raise ConfigError(
                 "surface loss out of range",
-                expected="0 <= end <= start <= 1, reach_px >= 1",
+                expected="end <= start, reach_px a whole number",
                 found=f"start {start}, end {end}, reach_px {reach_px}",
             )
+        self.arguments["reach_px"] = int(reach_px)
         self.state = AlphaMetric(start)
 
     @property

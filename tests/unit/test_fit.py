@@ -148,7 +148,8 @@ import gim_cv.assembly
 gim_cv.assembly.Segmentalist = Noted
 store, folder = map(Path, sys.argv[1:])
 def trained(loss, **train):
-    options = fit_arguments(batch=4, devices=0, recipe="none", loss=loss, learning_rate=0.02, **train)
+    options = fit_arguments(batch=4, devices=0, recipe="none", loss=loss, learning_rate=0.02,
+                            **train)
     found = fit_model(store, folder / loss[:3], plots_dir=folder / "plots", **options)
     with (folder / loss[:3] / "history.csv").open() as handle:
         return found, next(csv.DictReader(handle))
