@@ -30,10 +30,10 @@ def prepare_backend(*, seed: int, deterministic: bool) -> None:
 
 
 @contextmanager
-def precision(policy: str) -> Iterator[None]:
-    """Have models built in the block compute in `policy`, e.g. ``"mixed_bfloat16"``."""
+def precision(policy: Any) -> Iterator[None]:
+    """Have models built in the block compute in `policy`: a name, its config or a Keras policy."""
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy(keras.dtype_policies.get(policy))
     try:
         yield
     finally:

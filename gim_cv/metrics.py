@@ -5,7 +5,7 @@ Counts are kept as two float32 parts, a multiple of 2^20 and a rest: whole numbe
 2^24). Within one batch a count may reach 2^24, that is 256 patches of 256 × 256 px.
 
 The definitions are those of ``scores.scores``, so that an epoch's ``val_iou`` and the evaluation
-of its checkpoint agree.
+of its checkpoint agree. A function of a class's lower-case name measures one batch.
 """
 
 # mypy: allow-subclassing-any
@@ -20,12 +20,24 @@ from keras import ops
 
 from gim_cv.errors import ConfigError, UnknownError
 from gim_cv.losses.targets import Tensor
-from gim_cv.measures import FRACTIONS, averaged, divide
-from gim_cv.patches import IGNORE
+from gim_cv.measures import (
+    FRACTIONS,
+    accuracy,
+    averaged,
+    check_average,
+    confusion,
+    f1,
+    iou,
+    npv,
+    precision,
+    recall,
+    specificity,
+    tversky_index,
+    tversky_of,
+)
 from gim_cv.serial import register
 
 CARRY = 2.0**20
-AVERAGES = ("auto", "macro", "micro", "none")
 
 
 class ConfusionMetric(keras.metrics.Metric):
@@ -49,7 +61,7 @@ class ConfusionMetric(keras.metrics.Metric):
     Raises
     ------
     ConfigError
-        `average` is none of these.
+        `average` is none of these, or no class has that id.
     """
 
     measure: ClassVar[str]
@@ -63,14 +75,12 @@ class ConfusionMetric(keras.metrics.Metric):
         name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype="float32")
-        if isinstance(average, str) and average not in AVERAGES:
-            raise ConfigError(
-                "unknown average", expected=f"a class id or one of {AVERAGES}", found=average
-            )
+        classes = max(n_classes, 2)
+        check_average(average, classes)
         self.n_classes = n_classes
         self.threshold = threshold
         self.average = average
-        shape = (max(n_classes, 2),) * 2
+        shape = (classes, classes)
         self.carried = self.add_weight(shape=shape, initializer="zeros", name="carried")
         self.rest = self.add_weight(shape=shape, initializer="zeros", name="rest")
 
@@ -96,24 +106,12 @@ class ConfusionMetric(keras.metrics.Metric):
                 "confusion counts take no sample weights",
                 remedy="Mark pixels that should not count with 255 in y_true",
             )
-        total = self.rest + self._confusion(y_true, y_pred)
+        total = self.rest + confusion(
+            y_true, y_pred, classes=self.rest.shape[0], threshold=self.threshold
+        )
         carry = ops.floor(total / CARRY)
         self.carried.assign(self.carried + carry)
         self.rest.assign(total - carry * CARRY)
-
-    def _confusion(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """Return the ``(K, K)`` float32 counts of one batch, axes (true, predicted)."""
-        classes = max(self.n_classes, 2)
-        ids = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        if y_pred.shape[-1] == 1:
-            guess = ops.cast(ops.cast(y_pred, "float32") >= self.threshold, "int32")
-        else:
-            guess = ops.cast(ops.argmax(y_pred, axis=-1), "int32")
-        guess = ops.reshape(guess, (-1,))
-        known = ops.arange(classes, dtype="int32")
-        seen = ops.not_equal(ids, IGNORE)[:, None]
-        truth = ops.cast(ops.logical_and(ids[:, None] == known, seen), "float32")
-        return ops.matmul(ops.transpose(truth), ops.cast(guess[:, None] == known, "float32"))
 
     def counts(self) -> Tensor:
         """Return the ``(K, K)`` float32 counts so far, axes (true, predicted)."""
@@ -211,10 +209,7 @@ class TverskyIndex(ConfusionMetric):
 
     def result(self) -> Tensor:
         """Return the index of the counts so far."""
-        counts, own = self.counts(), self.class_id
-        hit = counts[own, own]
-        missed, false = ops.sum(counts[own]) - hit, ops.sum(counts[:, own]) - hit
-        return divide(hit, hit + self.alpha * missed + self.beta * false)
+        return tversky_of(self.counts(), self.class_id, alpha=self.alpha, beta=self.beta)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
@@ -265,5 +260,31 @@ class Scores(ConfusionMetric):
         return {**super().get_config(), "measures": list(self.measures)}
 
 
-Jaccard = IoU
-Dice = F1
+Jaccard, jaccard = IoU, iou
+Dice, dice = F1, f1
+
+__all__ = [
+    "CARRY",
+    "F1",
+    "NPV",
+    "Accuracy",
+    "ConfusionMetric",
+    "Dice",
+    "IoU",
+    "Jaccard",
+    "Precision",
+    "Recall",
+    "Scores",
+    "Specificity",
+    "TverskyIndex",
+    "accuracy",
+    "dice",
+    "f1",
+    "iou",
+    "jaccard",
+    "npv",
+    "precision",
+    "recall",
+    "specificity",
+    "tversky_index",
+]

@@ -36,14 +36,26 @@ from gim_cv.losses.overlap import (
 from gim_cv.losses.registry import ALIASES, LOSSES, get_loss, loss_name
 from gim_cv.losses.targets import SegmentationLoss
 
+bbce_adaptive_loss = bbce_adaptive
 bce_dice_loss = bce_dice
+bce_loss = bce
+boundary_loss = surface
+binary_crossentropy = bce
+categorical_focal_loss = focal_crossentropy
+cce = categorical_crossentropy
 dice_coeff_loss = dice
 dice_loss = dice
+focal = focal_crossentropy
+focal_loss = focal_crossentropy
 focal_tversky_loss = focal_tversky
 jaccard_loss = jaccard
 lovasz_hinge_loss = lovasz_hinge
+lovasz_softmax_loss = lovasz_softmax
 surface_loss = surface
 tversky_loss = tversky
+wbce_adaptive_dice_loss = wbce_adaptive_dice
+wbce_adaptive_loss = wbce_adaptive
+weighted_bce = wbce
 
 __all__ = [
     "ALIASES",
@@ -65,15 +77,23 @@ __all__ = [
     "WBCEAdaptive",
     "WBCEAdaptiveDice",
     "bbce_adaptive",
+    "bbce_adaptive_loss",
     "bce",
     "bce_dice",
     "bce_dice_loss",
+    "bce_loss",
+    "binary_crossentropy",
     "boundary",
+    "boundary_loss",
     "categorical_crossentropy",
+    "categorical_focal_loss",
+    "cce",
     "dice",
     "dice_coeff_loss",
     "dice_loss",
+    "focal",
     "focal_crossentropy",
+    "focal_loss",
     "focal_tversky",
     "focal_tversky_loss",
     "get_loss",
@@ -83,6 +103,7 @@ __all__ = [
     "lovasz_hinge",
     "lovasz_hinge_loss",
     "lovasz_softmax",
+    "lovasz_softmax_loss",
     "surface",
     "surface_loss",
     "tversky",
@@ -90,4 +111,7 @@ __all__ = [
     "wbce",
     "wbce_adaptive",
     "wbce_adaptive_dice",
+    "wbce_adaptive_dice_loss",
+    "wbce_adaptive_loss",
+    "weighted_bce",
 ]

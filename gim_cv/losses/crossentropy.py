@@ -9,10 +9,12 @@ adaptive ones become categorical cross-entropies whose class weights are counted
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import keras
 from keras import ops
 
+from gim_cv.losses.coefficients import LIMITS, SHARE, Limits
 from gim_cv.losses.targets import (
     Pixels,
     SegmentationLoss,
@@ -54,6 +56,7 @@ def _two_channels(batch: Pixels) -> Pixels:
     return Pixels(target, probability, batch.valid)
 
 
+@register
 def bce(y_true: Tensor, y_pred: Tensor, *, class_weights: Sequence[float] | None = None) -> Tensor:
     """Return the binary cross-entropy; see `BCE`."""
     batch = pixels(y_true, y_pred)
@@ -61,12 +64,14 @@ def bce(y_true: Tensor, y_pred: Tensor, *, class_weights: Sequence[float] | None
     return mean_over(_binary(batch, 1.0, 1.0) * weights, batch.valid)
 
 
+@register
 def wbce(y_true: Tensor, y_pred: Tensor, *, pos_weight: float = 2.0) -> Tensor:
     """Return the cross-entropy with a fixed weight on positives; see `WBCE`."""
     batch = pixels(y_true, y_pred)
     return mean_over(_binary(batch, pos_weight, 1.0), batch.valid)
 
 
+@register
 def wbce_adaptive(y_true: Tensor, y_pred: Tensor, *, max_weight: float = 1000.0) -> Tensor:
     """Return the cross-entropy with positives weighed by n_neg / n_pos; see `WBCEAdaptive`."""
     batch = pixels(y_true, y_pred)
@@ -79,6 +84,7 @@ def wbce_adaptive(y_true: Tensor, y_pred: Tensor, *, max_weight: float = 1000.0)
     return mean_over(_categorical(batch, ops.minimum(share, max_weight)), batch.valid)
 
 
+@register
 def bbce_adaptive(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the balanced cross-entropy with beta = n_neg / n; see `BBCEAdaptive`."""
     batch = pixels(y_true, y_pred)
@@ -89,6 +95,7 @@ def bbce_adaptive(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return mean_over(_categorical(batch, beta), batch.valid)
 
 
+@register
 def categorical_crossentropy(
     y_true: Tensor, y_pred: Tensor, *, class_weights: Sequence[float] | None = None
 ) -> Tensor:
@@ -98,6 +105,7 @@ def categorical_crossentropy(
     return mean_over(_categorical(_two_channels(batch), 1.0) * weights, batch.valid)
 
 
+@register
 def focal_crossentropy(
     y_true: Tensor,
     y_pred: Tensor,
@@ -151,8 +159,8 @@ class WBCEAdaptive(SegmentationLoss):
     Parameters
     ----------
     max_weight
-        w stays between 1/max_weight and max_weight, so that one stray pixel cannot steer a step
-        and a batch that is all of one class still teaches.
+        At least 1: w stays between 1/max_weight and max_weight, so that one stray pixel cannot
+        steer a step and a batch that is all of one class still teaches.
     name
         Name in logs.
 
@@ -215,6 +223,8 @@ class FocalCrossentropy(SegmentationLoss):
 
     Source: Lin et al. 2017, "Focal loss for dense object detection", eq. 5.
     """
+
+    limits: ClassVar[Limits] = {**LIMITS, "alpha": SHARE}
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from gim_cv.losses.targets import Pixels, SegmentationLoss, Tensor, count, pixel
 from gim_cv.serial import register
 
 
+@register
 def lovasz_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the Lovász hinge of the logits behind `y_pred`; see `LovaszHinge`."""
     batch = pixels(y_true, y_pred)
@@ -21,6 +22,7 @@ def lovasz_hinge(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return _mean_over_classes(batch, ops.relu(errors))
 
 
+@register
 def lovasz_softmax(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return the Lovász extension of the Jaccard loss; see `LovaszSoftmax`."""
     batch = pixels(y_true, y_pred)

@@ -10,6 +10,7 @@ from gim_cv.losses.targets import SegmentationLoss, Tensor
 from gim_cv.serial import register
 
 
+@register
 def bce_dice(
     y_true: Tensor, y_pred: Tensor, *, dice_weight: float = 1.0, smooth: float = 1.0
 ) -> Tensor:
@@ -17,6 +18,7 @@ def bce_dice(
     return bce(y_true, y_pred) + dice_weight * dice(y_true, y_pred, smooth=smooth)
 
 
+@register
 def wbce_adaptive_dice(
     y_true: Tensor,
     y_pred: Tensor,

@@ -17,6 +17,7 @@ from gim_cv.serial import register
 FAR = 1e8
 
 
+@register
 def surface(
     y_true: Tensor, y_pred: Tensor, *, alpha: Any = 0.5, reach_px: int = 32, smooth: float = 1.0
 ) -> Tensor:
@@ -25,6 +26,7 @@ def surface(
     return alpha * region + (1.0 - alpha) * boundary(y_true, y_pred, reach_px=reach_px)
 
 
+@register
 def boundary(y_true: Tensor, y_pred: Tensor, *, reach_px: int = 32) -> Tensor:
     """Return the mean over valid pixels and classes of signed distance × probability.
 
@@ -103,13 +105,26 @@ def _nearest(squared: Tensor, axis: int, reach_px: int) -> Tensor:
     return ops.fori_loop(0, 2 * reach_px + 1, at, squared)
 
 
+@register
 class AlphaMetric(keras.metrics.Metric):
-    """The share of the region loss, as the model's state: every backend then sees it change."""
+    """The share of the region loss, as the model's state: every backend then sees it change.
+
+    Parameters
+    ----------
+    alpha
+        Its value at first.
+    name
+        Name in logs.
+    """
 
     def __init__(self, alpha: float, *, name: str = "surface_alpha") -> None:
         super().__init__(name=name, dtype="float32")
-        self.alpha = self.add_weight(
-            shape=(), initializer=keras.initializers.Constant(alpha), name="alpha"
+        # A metric's variables are sums over the devices unless told otherwise; each needs alpha.
+        self.alpha = self.add_variable(
+            shape=(),
+            initializer=keras.initializers.Constant(alpha),
+            aggregation="only_first_replica",
+            name="alpha",
         )
 
     def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> None:
@@ -121,6 +136,10 @@ class AlphaMetric(keras.metrics.Metric):
     def result(self) -> Tensor:
         """Return alpha."""
         return self.alpha + 0.0
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, alpha as it is now."""
+        return {"alpha": float(ops.convert_to_numpy(self.alpha)), "name": self.name}
 
 
 @register
@@ -135,7 +154,7 @@ class Surface(SegmentationLoss):
     start, step, end
         alpha in the first epoch, what it loses each epoch, and where it stops; 0 to 1.
     reach_px
-        Distances from the outline are cut off here, px.
+        Distances from the outline are cut off here, a whole number of px.
     smooth
         As in `Dice`.
     name
@@ -144,7 +163,7 @@ class Surface(SegmentationLoss):
     Raises
     ------
     ConfigError
-        An alpha is outside 0 to 1, or the reach is under one pixel.
+        An alpha is outside 0 to 1, or the reach is no whole number of pixels from 1.
 
     Source: Kervadec et al. 2019, eq. 5 and section 3 ("rebalance" schedule, 1 to 0.01 by 0.01).
     """
@@ -165,15 +184,16 @@ class Surface(SegmentationLoss):
             start=start,
             step=step,
             end=end,
-            reach_px=int(reach_px),
+            reach_px=reach_px,
             smooth=smooth,
         )
-        if not 0 <= end <= start <= 1 or reach_px < 1:
+        if end > start or reach_px != int(reach_px):
             raise ConfigError(
                 "surface loss out of range",
-                expected="0 <= end <= start <= 1, reach_px >= 1",
+                expected="end <= start, reach_px a whole number",
                 found=f"start {start}, end {end}, reach_px {reach_px}",
             )
+        self.arguments["reach_px"] = int(reach_px)
         self.state = AlphaMetric(start)
 
     @property
@@ -187,12 +207,26 @@ class Surface(SegmentationLoss):
         alpha = options["start"] - epoch * options["step"]
         self.state.alpha.assign(max(alpha, options["end"]))
 
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+    def value(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, a scalar."""
         return surface(
             y_true,
             y_pred,
-            alpha=self.state.alpha + 0.0,
+            alpha=self.state.result(),
             reach_px=self.arguments["reach_px"],
             smooth=self.arguments["smooth"],
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, and alpha as it is now."""
+        return {**super().get_config(), "alpha": self.state.get_config()["alpha"]}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Surface:
+        """Return the loss that `get_config` described, at the alpha it had."""
+        options = dict(config)
+        alpha = options.pop("alpha", None)
+        loss = cls(**options)
+        if alpha is not None:
+            loss.state.alpha.assign(alpha)
+        return loss

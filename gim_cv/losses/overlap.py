@@ -11,9 +11,12 @@ With K > 1 channels the loss is the mean over the classes that the batch holds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from keras import ops
 
+from gim_cv.errors import ConfigError
+from gim_cv.losses.coefficients import LIMITS, Limits
 from gim_cv.losses.targets import (
     SegmentationLoss,
     Tensor,
@@ -41,7 +44,7 @@ def tversky_index(
     alpha, beta
         Weight of the false negatives and of the false positives.
     smooth
-        s, px: keeps 0 / 0 away, and an empty batch with an empty prediction scores 1.
+        s, px: over 0, an empty batch with an empty prediction scores 1; at 0, it scores 0.
 
     Returns
     -------
@@ -55,17 +58,31 @@ def tversky_index(
     hit = count(target * probability)
     missed = count(target * (1.0 - probability))
     false = count((1.0 - target) * probability * valid)
-    index = (hit + smooth) / (hit + alpha * missed + beta * false + smooth)
+    below = hit + alpha * missed + beta * false + smooth
+    index = (hit + smooth) / ops.maximum(below, SMALLEST)
     return index, count(target)
 
 
 def _mean_over_classes(
     values: Tensor, present: Tensor, class_weights: Sequence[float] | None
 ) -> Tensor:
-    """Return the (weighted) mean over the classes present; the value itself if there is one."""
+    """Return the (weighted) mean over the classes present; the value itself if there is one.
+
+    Raises
+    ------
+    ConfigError
+        There is not one weight per class, or weights but only one class.
+    """
     channels = values.shape[0]
     if class_weights is not None:
-        check_class_weights(class_weights, max(channels, 2))
+        if channels == 1:
+            raise ConfigError(
+                "a loss of overlap takes no class weights for a sigmoid output",
+                expected="a softmax over at least two classes",
+                remedy="Set train.class_weights to null, model.n_classes to 2, or choose another "
+                "loss",
+            )
+        check_class_weights(class_weights, channels)
     if channels == 1:
         return values[0]
     weights = ops.cast(present > 0, "float32")
@@ -74,6 +91,7 @@ def _mean_over_classes(
     return ops.sum(values * weights) / ops.maximum(ops.sum(weights), SMALLEST)
 
 
+@register
 def tversky(
     y_true: Tensor,
     y_pred: Tensor,
@@ -88,6 +106,7 @@ def tversky(
     return _mean_over_classes(1.0 - index, present, class_weights)
 
 
+@register
 def focal_tversky(
     y_true: Tensor,
     y_pred: Tensor,
@@ -105,6 +124,7 @@ def focal_tversky(
     return _mean_over_classes(focal, present, class_weights)
 
 
+@register
 def dice(
     y_true: Tensor,
     y_pred: Tensor,
@@ -116,6 +136,7 @@ def dice(
     return tversky(y_true, y_pred, alpha=0.5, beta=0.5, smooth=smooth, class_weights=class_weights)
 
 
+@register
 def jaccard(
     y_true: Tensor,
     y_pred: Tensor,
@@ -138,7 +159,7 @@ class Tversky(SegmentationLoss):
     smooth
         Added to both sides of the fraction, px.
     class_weights
-        One weight per class for the mean over classes (only where the model has K > 1 channels).
+        One weight per class for the mean over classes; an error where the model has one channel.
     name
         Name in logs.
 
@@ -181,12 +202,14 @@ class FocalTversky(SegmentationLoss):
     alpha, beta, smooth, class_weights, name
         As in `Tversky`.
     gamma
-        1 to 3. The exponent is 1/gamma: 4/3 means (1 - TI) to the power 0.75, as in the paper and
-        in its authors' code (which names 0.75 itself gamma).
+        0.1 to 10, usually 1 to 3. The exponent is 1/gamma: 4/3 means (1 - TI) to the power 0.75,
+        as in the paper and in its authors' code (which names 0.75 itself gamma).
 
     Source: Abraham & Khan 2019, "A novel focal Tversky loss function with improved attention
     U-Net for lesion segmentation", eq. 3.
     """
+
+    limits: ClassVar[Limits] = {**LIMITS, "gamma": (0.1, 10.0)}
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -58,6 +59,14 @@ ALIASES: Mapping[str, str] = MappingProxyType(
 )
 """Old and short names."""
 
+NO_NUMBERS = MappingProxyType(
+    {
+        "class_weights": "Set train.class_weights, or give class_weights to the loss's class",
+        "name": "Leave the name out: it is the loss's own",
+    }
+)
+"""Arguments that no text names: argument → what to do."""
+
 
 def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLoss:
     """Return the loss that `spec` names.
@@ -74,7 +83,7 @@ def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLo
     UnknownError
         No loss has that name, or the loss has no such argument.
     ConfigError
-        An argument's text is not ``key=value`` with a number.
+        An argument's text is not ``key=value`` with a number, or its value is out of range.
 
     Examples
     --------
@@ -84,7 +93,7 @@ def get_loss(spec: str, args: Mapping[str, Any] | None = None) -> SegmentationLo
     name, text = loss_name(spec), spec.partition(":")[2]
     kind = LOSSES[name]
     given = {**(args or {}), **parse_arguments(text, spec)}
-    known = inspect.signature(kind).parameters
+    known = [key for key in inspect.signature(kind).parameters if key != "name"]
     for key in given:
         if key not in known:
             raise UnknownError.among(f"argument of the loss {name}", key, known)
@@ -112,18 +121,29 @@ def parse_arguments(text: str, spec: str) -> dict[str, float]:
     Raises
     ------
     ConfigError
-        A part is not ``key=number``; `spec` is what the message shows.
+        A part is not ``key=number``, the number is not finite, or the key is one that takes no
+        number; `spec` is what the message shows.
     """
     found: dict[str, float] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         key, _, value = part.partition("=")
-        try:
-            found[key.strip()] = float(value)
-        except ValueError as err:
+        number = _number(value)
+        if number is None or key.strip() in NO_NUMBERS:
             raise ConfigError(
                 "cannot read a loss's argument",
                 path=f"loss: {spec}",
                 expected="name:key=number,key=number",
                 found=repr(part),
-            ) from err
+                remedy=NO_NUMBERS.get(key.strip()),
+            )
+        found[key.strip()] = number
     return found
+
+
+def _number(text: str) -> float | None:
+    """Return a finite number; None if `text` is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 from keras import ops
 
 from gim_cv.errors import ConfigError, DataError
+from gim_cv.losses.coefficients import LIMITS, Limits, check_coefficients
 from gim_cv.patches import IGNORE
 
 Tensor = Any
@@ -92,11 +93,11 @@ def pixel_weights(target: Tensor, class_weights: Sequence[float] | None) -> Tens
 
 
 def check_class_weights(class_weights: Sequence[float], classes: int) -> None:
-    """Raise ConfigError unless there is one non-negative weight per class."""
-    if len(class_weights) != classes or min(class_weights) < 0:
+    """Raise ConfigError unless there is one weight per class."""
+    if len(class_weights) != classes:
         raise ConfigError(
             "class_weights does not fit the model",
-            expected=f"{classes} numbers >= 0, one per class",
+            expected=f"{classes} numbers, one per class",
             found=list(class_weights),
         )
 
@@ -112,12 +113,27 @@ class SegmentationLoss(keras.losses.Loss):
         Name in logs.
     arguments
         Keyword arguments of `function`; they are the loss's configuration.
+
+    Attributes
+    ----------
+    limits
+        Least and greatest value of each argument.
+
+    Raises
+    ------
+    ConfigError
+        An argument is no finite number, or outside its limits.
     """
+
+    limits: ClassVar[Limits] = LIMITS
 
     def __init__(self, function: Callable[..., Tensor], *, name: str, **arguments: Any) -> None:
         super().__init__(name=name, reduction="sum_over_batch_size", dtype="float32")
+        check_coefficients(name, arguments, self.limits)
         self.function = function
         self.arguments = arguments
+        if arguments.get("class_weights") is not None:
+            arguments["class_weights"] = [float(weight) for weight in arguments["class_weights"]]
 
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
@@ -127,9 +143,30 @@ class SegmentationLoss(keras.losses.Loss):
     def on_epoch(self, epoch: int) -> None:
         """Get ready for an epoch, counted from 0; a loss with a schedule moves on."""
 
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor = None) -> Tensor:
+        """Return the loss of one batch, on each of several devices its share.
+
+        Raises
+        ------
+        ConfigError
+            Weights were given: they would scale the batch as a whole. Keras makes such weights of
+            ``class_weight`` too.
+        """
+        if sample_weight is not None:
+            raise ConfigError(
+                "losses take no sample weights",
+                remedy="Mark pixels that should not count with 255 in y_true; give class_weights "
+                "to the loss",
+            )
+        return super().__call__(y_true, y_pred)
+
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """Return the loss of one batch, ``(1,)``: Keras divides no scalar by the replicas."""
-        return ops.reshape(self.function(y_true, y_pred, **self.arguments), (1,))
+        return ops.reshape(self.value(y_true, y_pred), (1,))
+
+    def value(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return the loss of one batch, a scalar."""
+        return self.function(y_true, y_pred, **self.arguments)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -12,6 +12,7 @@ import keras
 import yaml
 from keras import layers
 
+from gim_cv.backend import precision
 from gim_cv.errors import MissingError
 from gim_cv.models.attention import channel_spatial_gate, spatial_gate
 from gim_cv.models.blocks import (
@@ -42,6 +43,8 @@ class Segmentalist(keras.Model):
     ----------
     name
         Name of the model.
+    dtype
+        Dtype policy of the layers, e.g. ``"mixed_bfloat16"``; None is Keras' global one.
     options
         Fields of `Design`.
 
@@ -62,24 +65,43 @@ class Segmentalist(keras.Model):
     (None, None, None, 1)
     """
 
-    def __init__(self, *, name: str = "Segmentalist", **options: Any) -> None:
+    def __init__(self, *, name: str = "Segmentalist", dtype: Any = None, **options: Any) -> None:
         # 1. What it is made of
         design = Design.of(options)
         # 2. The functional model
-        image = image_input(design.bands)
-        outputs = probabilities(_decoded(_encoded(image, design), design))
-        super().__init__(inputs=image, outputs=outputs, name=name)
+        with precision(dtype or keras.config.dtype_policy()):
+            image = image_input(design.bands)
+            outputs = probabilities(_decoded(_encoded(image, design), design))
+            super().__init__(inputs=image, outputs=outputs, name=name)
         # 3. What it keeps
         self.design = design
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {"name": self.name, **self.design.as_dict()}
+        dtype = keras.dtype_policies.serialize(self.dtype_policy)
+        return {"name": self.name, "dtype": dtype, **self.design.as_dict()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Self:  # noqa: ARG003
         """Return the model that `get_config` described, with fresh weights."""
         return cls(**config)
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile the model as it was when `get_compile_config` described it.
+
+        A loss and the metric that shows its state are saved apart; here they are one again.
+        """
+        given = keras.saving.deserialize_keras_object(config)
+        states = {metric.name: metric for metric in getattr(given["loss"], "metrics", [])}
+
+        def rejoined(metric: Any) -> Any:
+            own = states.get(getattr(metric, "name", None))
+            return own if type(own) is type(metric) else metric
+
+        given["metrics"] = keras.tree.map_structure(rejoined, given["metrics"])
+        self.compile(**given)
+        if self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
 
     @classmethod
     def load_from_metadata(cls, row: Mapping[str, Any], val: bool = True) -> Self:  # noqa: FBT001, FBT002

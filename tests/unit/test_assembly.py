@@ -36,6 +36,7 @@ def _regime(**options: Any) -> Regime:
     [
         ({"class_weights": "even"}, ConfigError, "balanced"),
         ({"class_weights": "balanced", "loss": "surface"}, ConfigError, "takes no class weights"),
+        ({"class_weights": "balanced", "loss": "tversky"}, ConfigError, "for a sigmoid"),
         ({"loss_args": {"tverski": {}}}, UnknownError, "tversky"),
         ({"loss": "bce:alpha=1"}, UnknownError, "alpha"),
         ({"optimizer": "adams"}, UnknownError, "adam"),

@@ -119,7 +119,7 @@ def test_average_is_one_more_row_and_wins_only_if_better(squares: Path, tmp_path
 
 
 TWO_DEVICES = """
-import os, sys
+import csv, os, sys
 from pathlib import Path
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 import keras
@@ -147,13 +147,41 @@ class Noted(Segmentalist):
 import gim_cv.assembly
 gim_cv.assembly.Segmentalist = Noted
 store, folder = map(Path, sys.argv[1:])
-options = fit_arguments(epochs=8, batch=4, devices=0, recipe="none", loss="bce", swa_share=0.1,
-                        schedule="cosine", learning_rate=0.02)
-found = fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", **options)
-first = float((folder / "Segmentalist" / "history.csv").read_text().split("\\n")[1].split(",")[1])
+def trained(loss, **train):
+    options = fit_arguments(batch=4, devices=0, recipe="none", loss=loss, learning_rate=0.02,
+                            **train)
+    found = fit_model(store, folder / loss[:3], plots_dir=folder / "plots", **options)
+    with (folder / loss[:3] / "history.csv").open() as handle:
+        return found, next(csv.DictReader(handle))
+found, first = trained("bce", epochs=8, swa_share=0.1, schedule="cosine")
 assert shares == {0.5}, shares
-assert first < 0.9, first  # about log 2, not the sum of two devices
-assert found["lowest_loss"] < 0.7 * first, (found, first)
+loss = float(first["loss"])
+assert loss < 0.9, loss  # about log 2, not the sum of two devices
+assert found["lowest_loss"] < 0.7 * loss, (found, loss)
+_, first = trained("surface:start=.75,end=.75,reach_px=1", epochs=1)
+assert first["surface_alpha"] == "0.75", first
+assert 0.2 < float(first["loss"]) < 1.0, first  # 0.75 dice + at most 0.25
+"""
+
+REPLICAS = """
+import numpy as np, tensorflow as tf
+from gim_cv.losses import LOSSES, get_loss
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+ids = np.array([0, 0, 1, 1], "uint8").reshape(1, 1, 4, 1)
+p = np.array([0.3, 0.2, 0.6, 0.9], "float32").reshape(1, 1, 4, 1)
+strategy = tf.distribute.MirroredStrategy(["/cpu:0", "/cpu:1"])
+def begun(name):
+    loss = get_loss(name)
+    loss.on_epoch(40)  # alpha is 0.6
+    return loss
+for name in LOSSES:
+    alone = float(begun(name)(ids, p))
+    with strategy.scope():
+        loss = begun(name)
+        shares = strategy.experimental_local_results(strategy.run(lambda: loss(ids, p)))
+    # The gradients of the devices are added up, so each has a half of the loss.
+    assert np.allclose(shares, 0.5 * alone, rtol=1e-5), (name, shares, alone)
 """
 
 
@@ -163,6 +191,12 @@ def test_two_devices_share_each_batch(tmp_path: Path, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
     command = [sys.executable, "-c", TWO_DEVICES, str(store), str(tmp_path)]
     subprocess.run(command, env=environment, check=True)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only there losses are divided")
+def test_each_loss_of_two_devices_adds_up_to_that_of_one(root: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    subprocess.run([sys.executable, "-c", REPLICAS], env=environment, check=True)
 
 
 def test_plateau_lowers_the_rate_and_patience_ends_the_run(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from autograd import gradient
+from autograd import gradient, traced
 
 from gim_cv import losses
 from gim_cv.errors import ConfigError, DataError, UnknownError
@@ -16,6 +17,7 @@ from gim_cv.losses import ALIASES, LOSSES, get_loss
 # Four valid pixels (two positive) and one that is ignored, whose prediction is as wrong as can be.
 IDS = np.array([1, 1, 0, 0, 255], "uint8").reshape(1, 1, 5, 1)
 P = np.array([0.9, 0.6, 0.2, 0.1, 1.0], "float32").reshape(1, 1, 5, 1)
+SHORT = {"surface": {"reach_px": 2}}
 LOGS = [math.log(0.9), math.log(0.6), math.log(0.8), math.log(0.9)]
 
 
@@ -99,13 +101,45 @@ def test_class_weights() -> None:
         get_loss("bce", {"class_weights": [1.0, 2.0, 3.0]})(IDS, P)
 
 
+@pytest.mark.parametrize("name", ["tversky", "focal_tversky", "dice", "jaccard"])
+def test_class_weights_of_an_overlap_need_more_than_one_channel(name: str) -> None:
+    loss = get_loss(name, {"class_weights": [1.0, 3.0]})
+    with pytest.raises(ConfigError, match="no class weights for a sigmoid"):
+        loss(IDS, P)
+    both = np.concatenate([1 - P, P], axis=-1)
+    even = get_loss(name, {"class_weights": [2.0, 2.0]})
+    assert float(even(IDS, both)) == pytest.approx(value(name, p=both))
+    assert float(loss(IDS, both)) != pytest.approx(value(name, p=both))
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_sample_weights_are_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="255"):
+        get_loss(name)(IDS, P, sample_weight=np.ones(IDS.shape, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"sample_weight": np.ones((1, 1, 5, 1), "float32")}, ConfigError),
+        # Keras makes sample weights of these, but cannot yet for images.
+        ({"class_weight": {0: 1.0, 1: 2.0}}, (ConfigError, TypeError)),
+    ],
+)
+def test_fit_with_weights_is_refused(given: dict[str, Any], error: type[Exception]) -> None:
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, keras.layers.Conv2D(1, 1, activation="sigmoid")(image))
+    model.compile("sgd", loss=get_loss("bce"))
+    with pytest.raises(error):
+        model.fit(P, IDS, verbose=0, **given)
+
+
 def test_names_arguments_and_aliases() -> None:
     assert get_loss("tversky:alpha=.6, beta=.4").arguments["alpha"] == 0.6
     assert get_loss("tversky:alpha=.6", {"alpha": 0.1, "beta": 0.2}).arguments["beta"] == 0.2
     for alias, name in ALIASES.items():
         assert get_loss(alias).name == name
-    assert losses.tversky_loss is losses.tversky
-    assert losses.dice_coeff_loss is losses.dice
+        assert getattr(losses, alias) is getattr(losses, name)
 
 
 def test_surface_by_hand() -> None:
@@ -146,10 +180,62 @@ def test_unknown_names_are_errors(spec: str) -> None:
         get_loss(spec)
 
 
-@pytest.mark.parametrize("spec", ["tversky:alpha", "tversky:alpha=x"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "tversky:alpha",
+        "tversky:alpha=x",
+        "tversky:alpha=nan",
+        "bce_dice:dice_weight=inf",
+        "tversky:name=3",
+        "bce:class_weights=2",
+    ],
+)
 def test_unreadable_arguments_are_errors(spec: str) -> None:
     with pytest.raises(ConfigError, match="key=number"):
         get_loss(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ("tversky:alpha=-5", "at least 0"),
+        ("tversky:smooth=-1", "at least 0"),
+        ("focal_tversky:gamma=0", "0.1 to 10"),
+        ("focal_crossentropy:gamma=-1", "at least 0"),
+        ("focal_crossentropy:alpha=2", "0 to 1"),
+        ("wbce:pos_weight=-2", "at least 0"),
+        ("wbce_adaptive:max_weight=0", "at least 1"),
+        ("wbce_adaptive_dice:max_weight=-3", "at least 1"),
+        ("surface:step=-0.1", "0 to 1"),
+        ("surface:start=1.5", "0 to 1"),
+        ("surface:reach_px=0", "at least 1"),
+        ("surface:reach_px=2.7", "whole number"),
+    ],
+)
+def test_coefficients_out_of_range_are_errors(spec: str, expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        get_loss(spec)
+
+
+@pytest.mark.parametrize("weights", [2, "12", [1.0, math.nan], [1.0, -1.0], [0.0, 0.0], [[1.0]]])
+def test_class_weights_that_cannot_be(weights: Any) -> None:
+    with pytest.raises(ConfigError, match="one number >= 0 per class"):
+        losses.BCE(class_weights=weights)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    assert losses.Tversky(alpha=np.float32(0.5)).arguments["alpha"] == 0.5
+    assert losses.Surface(reach_px=np.int64(3)).arguments["reach_px"] == 3
+    weights = np.array([1, 2])
+    assert losses.BCE(class_weights=weights).get_config()["class_weights"] == [1, 2]
+
+
+def test_an_argument_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="alpha of the loss tversky"):
+        losses.Tversky(alpha="much")
+    with pytest.raises(UnknownError, match="name"):
+        get_loss("tversky", {"name": 3.0})
 
 
 def test_shapes_without_channel_are_errors() -> None:
@@ -189,12 +275,34 @@ CASES = {
 @pytest.mark.parametrize("case", sorted(CASES))
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
 def test_extremes_stay_finite(name: str, channels: int, case: str, level: float) -> None:
+    _check_extreme(get_loss(name, SHORT.get(name)), case, channels, level)
+
+
+@pytest.mark.parametrize("name", ["tversky", "focal_tversky", "dice", "jaccard", "bce_dice"])
+@pytest.mark.parametrize("case", sorted(CASES))
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_extremes_stay_finite_without_smoothing(name: str, case: str, level: float) -> None:
+    _check_extreme(get_loss(name, {"smooth": 0.0}), case, 1, level)
+
+
+def _check_extreme(loss: losses.SegmentationLoss, case: str, channels: int, level: float) -> None:
     ids = CASES[case]
     p = np.full((2, 3, 3, channels), level, "float32")
-    loss = get_loss(name, {"reach_px": 2} if name == "surface" else None)
     slope = gradient(lambda x: loss(ids, x), p)
     assert math.isfinite(float(loss(ids, p)))
     assert np.isfinite(slope).all()
     if case == "ignored":
         assert float(loss(ids, p)) == float(loss(ids, 0.5 * p))
         assert not slope.any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_value_and_gradient_are_the_same_in_a_graph(name: str, channels: int) -> None:
+    rng = np.random.default_rng(channels)
+    ids = rng.choice([*range(max(channels, 2)), 255], (2, 5, 4, 1)).astype("uint8")
+    p = rng.dirichlet(np.ones(max(channels, 2)), (2, 5, 4)).astype("float32")[..., -channels:]
+    loss = get_loss(name, SHORT.get(name))
+    found, slope = traced(loss)(ids, p)
+    assert float(found) == pytest.approx(float(loss(ids, p)), rel=1e-5)
+    np.testing.assert_allclose(slope, gradient(lambda x: loss(ids, x), p), rtol=1e-4, atol=1e-6)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import rasterio
 from sklearn import metrics as reference
 
 from gim_cv import metrics
@@ -36,6 +40,36 @@ def random_batch(classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     ids = rng.choice([*range(classes), 255], (2, 9, 9, 1)).astype("uint8")
     p = rng.dirichlet(np.ones(classes), (2, 9, 9)).astype("float32")
     return ids, p
+
+
+def function_of(kind: type) -> Callable[..., Any]:
+    """The function of a class's name: ``TverskyIndex`` → ``tversky_index``."""
+    names = {metrics.IoU: "iou", metrics.TverskyIndex: "tversky_index"}
+    found: Callable[..., Any] = getattr(metrics, names.get(kind, kind.__name__.lower()))
+    return found
+
+
+@pytest.mark.parametrize("kind", list(BY_HAND))
+def test_functions_by_hand(kind: type) -> None:
+    assert float(function_of(kind)(IDS, P)) == pytest.approx(BY_HAND[kind])
+
+
+def test_every_class_has_its_function() -> None:
+    kinds = [kind for kind in vars(metrics).values() if isinstance(kind, type)]
+    kinds = [kind for kind in kinds if issubclass(kind, metrics.ConfusionMetric)]
+    assert set(kinds) - {metrics.ConfusionMetric, Scores} == set(BY_HAND)
+    assert metrics.jaccard is metrics.iou
+    assert metrics.dice is metrics.f1
+
+
+@pytest.mark.parametrize("average", ["auto", "macro", "micro", "none", 2])
+def test_functions_are_the_classes_of_one_batch(average: str | int) -> None:
+    ids, p = random_batch(4)
+    for kind in set(BY_HAND) - {metrics.Accuracy, metrics.TverskyIndex}:
+        metric = kind(n_classes=4, average=average)
+        metric.update_state(ids, p)
+        found = function_of(kind)(ids, p, average=average)
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(metric.result()))
 
 
 @pytest.mark.parametrize("kind", list(BY_HAND))
@@ -98,6 +132,24 @@ def test_equals_scikit_learn(measure: str, average: str | int) -> None:
     np.testing.assert_allclose(np.asarray(metric.result()[measure]), expected, rtol=1e-6)
 
 
+def test_real_masks_score_as_in_scikit_learn(shared_data: Path) -> None:
+    """Buildings of a city against the same masks a little off, in batches."""
+    paths = sorted((shared_data / "hot_kampala_chips" / "masks").glob("*.tif"))[:6]
+    masks = [(rasterio.open(path).read(1)[:256, :256] > 0).astype("uint8") for path in paths]
+    ids = np.stack(masks)[..., None]
+    p = 0.8 * np.roll(ids, 3, axis=2).astype("float32") + 0.1
+    ids[:, :8] = 255
+    metric = Scores(measures=[*NAMES, "accuracy"])
+    for part in (slice(0, 4), slice(4, 6)):
+        metric.update_state(ids[part], p[part])
+    truth, guess = ids[ids != 255], p[ids != 255] >= 0.5
+    assert 0.02 < truth.mean() < 0.98
+    found = {name: float(measured) for name, measured in metric.result().items()}
+    expected = {name: getattr(reference, NAMES[name])(truth, guess) for name in NAMES}
+    expected["accuracy"] = reference.accuracy_score(truth, guess)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.parametrize("classes", [2, 3])
 def test_auto_equals_the_scores_of_evaluation(classes: int) -> None:
     ids, p = random_batch(classes, seed=classes)
@@ -142,6 +194,10 @@ def test_config_round_trip(kind: type) -> None:
 def test_mistakes_are_errors() -> None:
     with pytest.raises(ConfigError, match="average"):
         metrics.IoU(average="weighted")
+    with pytest.raises(ConfigError, match="under 2"):
+        metrics.iou(IDS, P, average=2)
+    with pytest.raises(ConfigError, match="under 3"):
+        metrics.TverskyIndex(n_classes=3, class_id=3)
     with pytest.raises(UnknownError, match="measure"):
         Scores(measures=["iuo"])
     with pytest.raises(ConfigError, match="255"):

@@ -93,6 +93,18 @@ def test_builds_trains_saves_loads_and_runs_at_another_size(
         np.testing.assert_allclose(odd.sum(-1), 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("bands", [1, 2, 5, 8, 13])
+def test_every_band_of_an_image_counts(bands: int) -> None:
+    keras.utils.set_random_seed(0)
+    options = {"pyramid_pooling": True, "decoder_attention_gates": "SAG", "layer_blocks": 1}
+    model = Segmentalist(**TINY, **options, bands=bands)
+    images = RNG.random((1, 9, 6, bands)).astype("float32")
+    slope = gradient(lambda x: keras.ops.sum(model(x)), images)
+    assert np.isfinite(slope).all()
+    assert slope.any(axis=(0, 1, 2)).all()
+    assert Segmentalist.from_config(model.get_config()).input_shape[-1] == bands
+
+
 @pytest.mark.parametrize(
     ("options", "millions"),
     [
