@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,9 +16,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gim_cv.atomic import atomic_folder
 from gim_cv.averaging import Arrays, WeightAverage
-from gim_cv.errors import RunError
+from gim_cv.backend import backend_name, libraries
 
 STATE_FILE = "state.npz"
 PACKAGE = Path(__file__).parent
@@ -39,10 +35,10 @@ class Progress:
         The history, one row per finished epoch.
     best, best_train
         Lowest monitored loss and lowest train loss so far.
-    chosen
-        The epoch (from 0) of the lowest monitored loss.
+    chosen, chosen_train
+        The epochs (from 0) of these.
     waited
-        Epochs since then.
+        Epochs since the lowest monitored loss.
     stale
         Epochs since then or since the rate was last lowered (schedule plateau).
     step
@@ -57,6 +53,7 @@ class Progress:
     best: float = float("inf")
     best_train: float = float("inf")
     chosen: int = 0
+    chosen_train: int = 0
     waited: int = 0
     stale: int = 0
     step: int = 0
@@ -64,67 +61,14 @@ class Progress:
     average: WeightAverage = field(default_factory=WeightAverage)
 
 
-@contextmanager
-def workspace(
-    run_dir: Path, resume_dir: Path | None, key: str
-) -> Iterator[tuple[Path, Path | None]]:
-    """Yield a folder that becomes `run_dir` when the block ends without an error.
-
-    Parameters
-    ----------
-    run_dir
-        Final name of the folder.
-    resume_dir
-        None: the folder is temporary and lost with the process. Else the folder and the state live
-        in ``resume_dir/key`` until the run is finished, and are found again after a kill.
-    key
-        From `state_key`.
-
-    Yields
-    ------
-    tuple
-        The folder to write the run into, and the folder for its state (None if not kept).
-
-    Raises
-    ------
-    RunError
-        Another process is training with the same parameters.
-    """
-    if resume_dir is None:
-        with atomic_folder(run_dir) as folder:
-            yield folder, None
-        return
-    home = resume_dir / key
-    (home / "run").mkdir(parents=True, exist_ok=True)
-    with _lock(home):
-        yield home / "run", home
-        with atomic_folder(run_dir) as folder:
-            shutil.copytree(home / "run", folder, dirs_exist_ok=True)
-        shutil.rmtree(home)
-
-
-@contextmanager
-def _lock(home: Path) -> Iterator[None]:
-    """Hold the folder for this process; the kernel lets go of it when the process dies."""
-    with (home / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise RunError(
-                "another process is training with the same parameters",
-                path=home,
-                remedy="Wait for it, or stop it",
-            ) from err
-        yield
-
-
 def state_key(parameters: Mapping[str, Any]) -> str:
     """Return the name of a run's state: a hash of everything that its result depends on.
 
-    That is the parameters and every file of this package: a run that other code began is not gone
-    on with.
+    That is the parameters, the libraries that compute, and every file of this package: a run that
+    other code began is not gone on with.
     """
-    text = json.dumps(dict(parameters), sort_keys=True, default=str)
+    facts = {**parameters, "libraries": libraries()}
+    text = json.dumps(facts, sort_keys=True, default=str)
     found = hashlib.sha256(text.encode())
     for path in sorted(PACKAGE.rglob("*.py")):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -205,7 +149,7 @@ class StateSaver(keras.callbacks.Callback):
         self.progress.step += 1
         late = time.monotonic() - self.saved >= STATE_SECONDS
         if late and self.progress.step < self.steps:
-            if keras.backend.backend() == "jax":
+            if backend_name() == "jax":
                 self.model.jax_state_sync()
             self.progress.sums = [
                 keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables

@@ -52,6 +52,7 @@ def test_run_directory_holds_what_a_run_is(run: tuple[Path, dict[str, Any]]) -> 
     assert str(folder) not in text
     assert found["loss_fn"] == "bce_dice"
     assert found["datasets"] == "squares"
+    assert found["backend"] == keras.backend.backend()
     assert found["model"]["n_classes"] == 1
     assert found["model"]["bands"] == 3
     assert found["train"]["learning_rate"] == 0.3
@@ -166,7 +167,10 @@ def test_two_devices_share_each_batch(tmp_path: Path, root: Path) -> None:
 
 
 def test_plateau_lowers_the_rate_and_patience_ends_the_run(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = [0.9, 0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.1]
 
@@ -182,10 +186,27 @@ def test_plateau_lowers_the_rate_and_patience_ends_the_run(
 
     monkeypatch.setattr(Training, "one_epoch", scripted)
     options = {"schedule": "plateau", "plateau_patience": 2, "patience": 5, "final_share": 0.2}
-    fit(squares, tmp_path, epochs=11, optimizer="sgd", learning_rate=1.0, **options)
-    rates = [float(row["learning_rate"]) for row in history(tmp_path)]
+    options |= {"swa_share": 0.2}
+    summary = fit(squares, tmp_path, epochs=11, optimizer="sgd", learning_rate=1.0, **options)
+    rates = [float(row["learning_rate"]) for row in history(tmp_path)[:10]]
     # Epochs 2 and 3 do not beat epoch 1, nor do 5 to 9 beat epoch 4: after five of them, the end.
     assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2])
+    assert summary["swa_epochs"] == 1
+    said = "ended the run after epoch 10 of 11: the average of weights (train.swa_share) has 1 of 2"
+    assert said in capsys.readouterr().err
+
+
+def test_patience_may_leave_nothing_to_average_and_that_is_said(
+    squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"learning_rate": 0.0001, "optimizer": "sgd", "patience": 1}
+    monitored = iter((0.5, 0.6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "validate", lambda _: {"val_loss": next(monitored)})
+        fit(squares, tmp_path, epochs=6, swa_share=0.34, **options)
+    found = yaml.safe_load((tmp_path / "Segmentalist" / "run.yml").read_text())
+    assert (found["epochs_run"], found["swa_epochs"], found["swa_chosen"]) == (2, 0, False)
+    assert "has 0 of 2 epochs" in capsys.readouterr().err
 
 
 def test_loss_that_is_no_number_is_an_error_and_leaves_nothing(
