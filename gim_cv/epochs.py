@@ -16,10 +16,7 @@ from gim_cv.journal import Journal, Row
 from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
-from gim_cv.sheets import contact_sheet, write_sheet
-
-SHEETS = Path("samples") / "epochs"
-SHEET_ROWS = 6
+from gim_cv.sheets import SHEET_ROWS, SHEETS, contact_sheet, write_sheet
 
 
 @dataclass
@@ -144,7 +141,7 @@ class Training:
         images, masks = (part[:SHEET_ROWS] for part in self.val.batch_at(0, 0))
         guesses = keras.ops.convert_to_numpy(self.model(images, training=False))
         sheet = contact_sheet(images, masks, guesses)
-        write_sheet(self.folder / SHEETS / f"{epoch:04d}.png", sheet)
+        write_sheet(self.folder / "samples" / SHEETS / f"{epoch:04d}.png", sheet)
 
     def note_if_best(self, row: Row, progress: Progress) -> None:
         """Choose the epoch of the last row if none before had a lower monitored loss."""

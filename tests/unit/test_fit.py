@@ -43,6 +43,7 @@ def test_run_directory_holds_what_a_run_is(run: tuple[Path, dict[str, Any]]) -> 
         "samples/X0_train.npy",
         "samples/X0_val.npy",
         "samples/epochs/0002.png",
+        "samples/epochs/train.png",
         "samples/y0_train.npy",
         "samples/y0_val.npy",
     ]
@@ -236,6 +237,7 @@ def test_three_classes_without_validation_in_half_precision(tmp_path: Path) -> N
     model = Segmentalist.load_from_metadata({"run_dir": tmp_path / "Segmentalist"})
     assert model.output_shape == (None, None, None, 3)
     assert not (tmp_path / "Segmentalist" / "samples" / "X0_val.npy").exists()
+    assert (tmp_path / "Segmentalist" / "samples" / "epochs" / "train.png").exists()
 
 
 def test_surface_loss_moves_its_alpha(squares: Path, tmp_path: Path) -> None:
