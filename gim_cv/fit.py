@@ -11,14 +11,14 @@ from typing import Any
 import xarray as xr
 import yaml
 
-from gim_cv.assembly import compiled, design_for, loss_for
+from gim_cv.assembly import coefficients, compiled, design_for, loss_for
 from gim_cv.backend import backend_name, precision, prepare_backend, replica_count, replicas
 from gim_cv.best import BestWeights
 from gim_cv.checkpoint import Progress, load_state, state_key
 from gim_cv.epochs import Training
 from gim_cv.feeds import SAMPLES, Feeds, turning
 from gim_cv.journal import Journal
-from gim_cv.losses import SegmentationLoss
+from gim_cv.losses import SegmentationLoss, loss_name
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
 from gim_cv.store import open_store
@@ -99,7 +99,7 @@ def fit_model(
     design = design_for(model, patches)
     run = {
         "loss": loss,
-        "loss_args": dict(loss_args),
+        "loss_args": {loss_name(loss): coefficients(loss, loss_args)},
         "seed": seed,
         "model": design.as_dict(),
         "train": regime.as_dict(),

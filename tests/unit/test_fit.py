@@ -242,7 +242,9 @@ def test_three_classes_without_validation_in_half_precision(tmp_path: Path) -> N
 
 def test_surface_loss_moves_its_alpha(squares: Path, tmp_path: Path) -> None:
     args = {"surface": {"start": 0.9, "step": 0.4, "reach_px": 4}}
-    fit(squares, tmp_path, loss="surface", loss_args=args)
+    fit(squares, tmp_path, loss="surface", loss_args={**args, "dice": {"smooth": 2.0}})
+    found = yaml.safe_load((tmp_path / "Segmentalist" / "run.yml").read_text())
+    assert found["loss_args"] == args
     alphas = [float(row["surface_alpha"]) for row in history(tmp_path)]
     assert alphas == pytest.approx([0.9, 0.5])
     validated = [float(row["val_surface_alpha"]) for row in history(tmp_path)]
