@@ -11,6 +11,7 @@ import xarray as xr
 
 from gim_cv.errors import ConfigError, UnknownError
 from gim_cv.losses import LOSSES, SegmentationLoss, get_loss, loss_name
+from gim_cv.losses.registry import parse_arguments
 from gim_cv.metrics import Scores
 from gim_cv.models.design import Design
 from gim_cv.models.segmentalist import Segmentalist
@@ -42,6 +43,17 @@ def design_for(options: Mapping[str, Any], patches: xr.Dataset) -> Design:
     return design
 
 
+def coefficients(spec: str, args: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's loss is given: its part of ``loss_args``, and what `spec` says instead.
+
+    Raises
+    ------
+    UnknownError, ConfigError
+        No loss has that name, or an argument is not ``key=number``.
+    """
+    return {**(args.get(loss_name(spec)) or {}), **parse_arguments(spec.partition(":")[2], spec)}
+
+
 def loss_for(
     spec: str, args: Mapping[str, Any], regime: Regime, patches: xr.Dataset
 ) -> SegmentationLoss:
@@ -57,12 +69,12 @@ def loss_for(
     for name in args:
         if name not in LOSSES:
             raise UnknownError.among("loss in loss_args", name, LOSSES)
-    own = dict(args.get(loss_name(spec)) or {})
+    name, own = loss_name(spec), coefficients(spec, args)
     weights = class_weights(regime, patches)
     if weights is None:
-        return get_loss(spec, own)
+        return get_loss(name, own)
     try:
-        return get_loss(spec, {**own, "class_weights": weights})
+        return get_loss(name, {**own, "class_weights": weights})
     except UnknownError as err:
         raise ConfigError(
             f"the loss {spec} takes no class weights",

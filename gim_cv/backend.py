@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
 
+from gim_cv.errors import ConfigError
+
 Tensor = Any
+XLA_FLAG = "--xla_gpu_deterministic_ops=true"
+"""What has XLA, and so JAX, repeat itself to the bit on a GPU."""
+
+
+def backend_name() -> str:
+    """Return ``"tensorflow"`` or ``"jax"``."""
+    name: str = keras.backend.backend()
+    return name
+
+
+def libraries() -> dict[str, str]:
+    """Return the versions of the libraries on which a training's bits depend, the backend's too."""
+    names = ("albumentations", "cv2", "keras", "numpy", backend_name())
+    return {name: importlib.import_module(name).__version__ for name in names}
+
+
+def ask_for_determinism() -> None:
+    """Set the flag that `prepare_backend` demands of JAX on a GPU; call it before JAX is used."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if backend_name() == "jax" and XLA_FLAG not in flags.split():
+        os.environ["XLA_FLAGS"] = f"{flags} {XLA_FLAG}".strip()
 
 
 def prepare_backend(*, seed: int, deterministic: bool) -> None:
@@ -19,14 +44,36 @@ def prepare_backend(*, seed: int, deterministic: bool) -> None:
     seed
         Of initial weights.
     deterministic
-        TensorFlow only: from here on, this process uses deterministic kernels. JAX on a CPU always
-        does; on a GPU, set ``XLA_FLAGS=--xla_gpu_deterministic_ops=true`` before it starts.
+        From here on, this process uses deterministic kernels. JAX on a CPU always does; on a GPU
+        only with a flag that it reads when it begins (`ask_for_determinism`).
+
+    Raises
+    ------
+    ConfigError
+        JAX runs on a GPU without that flag.
     """
     keras.utils.set_random_seed(seed)
-    if deterministic and keras.backend.backend() == "tensorflow":
+    if not deterministic:
+        return
+    if backend_name() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415  (only this backend has the switch)
 
         tf.config.experimental.enable_op_determinism()
+    elif backend_name() == "jax":
+        _check_flag()
+
+
+def _check_flag() -> None:
+    import jax  # noqa: PLC0415  (only this backend has the flag)
+
+    flags = os.environ.get("XLA_FLAGS", "")
+    if jax.default_backend() == "gpu" and XLA_FLAG not in flags.split():
+        raise ConfigError(
+            "train.deterministic is true, and JAX on this GPU does not repeat itself to the bit",
+            expected=f"XLA_FLAGS={XLA_FLAG}",
+            found=f"XLA_FLAGS={flags}",
+            remedy="Set it before Python starts, or train.deterministic to false",
+        )
 
 
 @contextmanager
@@ -54,7 +101,7 @@ def replicas(devices: int) -> AbstractContextManager[object]:
     """
     if replica_count(devices) == 1:
         return nullcontext()
-    if keras.backend.backend() == "tensorflow":
+    if backend_name() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415  (only this backend has strategies)
 
         scope: AbstractContextManager[object] = tf.distribute.MirroredStrategy(_devices()).scope()
@@ -63,7 +110,7 @@ def replicas(devices: int) -> AbstractContextManager[object]:
 
 
 def _devices() -> list[str]:
-    if keras.backend.backend() == "tensorflow":
+    if backend_name() == "tensorflow":
         import tensorflow as tf  # noqa: PLC0415  (Keras lists none under this backend)
 
         kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"

@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,9 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from gim_cv.atomic import atomic_folder
 from gim_cv.averaging import Arrays, WeightAverage
-from gim_cv.unfinished import held
+from gim_cv.backend import backend_name
 
 STATE_FILE = "state.npz"
 STATE_SECONDS = 300.0
@@ -36,10 +32,10 @@ class Progress:
         The history, one row per finished epoch.
     best, best_train
         Lowest monitored loss and lowest train loss so far.
-    chosen
-        The epoch (from 0) of the lowest monitored loss.
+    chosen, chosen_train
+        The epochs (from 0) of these.
     waited
-        Epochs since then.
+        Epochs since the lowest monitored loss.
     stale
         Epochs since then or since the rate was last lowered (schedule plateau).
     step
@@ -54,50 +50,12 @@ class Progress:
     best: float = float("inf")
     best_train: float = float("inf")
     chosen: int = 0
+    chosen_train: int = 0
     waited: int = 0
     stale: int = 0
     step: int = 0
     sums: Arrays = field(default_factory=list)
     average: WeightAverage = field(default_factory=WeightAverage)
-
-
-@contextmanager
-def workspace(
-    run_dir: Path, resume_dir: Path | None, key: str
-) -> Iterator[tuple[Path, Path | None]]:
-    """Yield a folder that becomes `run_dir` when the block ends without an error.
-
-    Parameters
-    ----------
-    run_dir
-        Final name of the folder.
-    resume_dir
-        None: the folder is temporary and lost with the process. Else the folder and the state live
-        in ``resume_dir/key`` until the run is finished, and are found again after a kill.
-    key
-        From `work_key`.
-
-    Yields
-    ------
-    tuple
-        The folder to write the run into, and the folder for its state (None if not kept).
-
-    Raises
-    ------
-    RunError
-        Another process is training with the same parameters.
-    """
-    if resume_dir is None:
-        with atomic_folder(run_dir) as folder:
-            yield folder, None
-        return
-    home = resume_dir / key
-    (home / "run").mkdir(parents=True, exist_ok=True)
-    with held(home, "training with the same parameters"):
-        yield home / "run", home
-        with atomic_folder(run_dir) as folder:
-            shutil.copytree(home / "run", folder, dirs_exist_ok=True)
-        shutil.rmtree(home)
 
 
 def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:
@@ -173,7 +131,7 @@ class StateSaver(keras.callbacks.Callback):
         self.progress.step += 1
         late = time.monotonic() - self.saved >= STATE_SECONDS
         if late and self.progress.step < self.steps:
-            if keras.backend.backend() == "jax":
+            if backend_name() == "jax":
                 self.model.jax_state_sync()
             self.progress.sums = [
                 keras.ops.convert_to_numpy(variable) for variable in self.model.metrics_variables

@@ -20,7 +20,16 @@ from gim_cv.store import open_store
 
 STYLES = 4
 NOT_COMPARED = {*SAMPLES, "run_dir", "evaluate_dir", "rev", "test_digest", "loss_fn"}
-RESULTS = ("val_", "test_", "lowest_", "best_", "epochs_run", "threshold")
+RESULTS = (
+    "val_",
+    "test_",
+    "lowest_",
+    "best_",
+    "epochs_run",
+    "swa_chosen",
+    "swa_epochs",
+    "threshold",
+)
 
 
 def write_comparison(

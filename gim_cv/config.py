@@ -111,7 +111,9 @@ class Train(Section):
     plateau_patience: int = Field(ge=1, description="epochs without progress before a drop")
     plateau_factor: float = Field(ge=0, le=1, description="what a drop multiplies by")
     patience: int = Field(ge=0, description="epochs without progress before the end; 0 is off")
-    swa_share: float = Field(ge=0, le=1, description="last epochs that are averaged; 0 is off")
+    swa_share: float = Field(
+        ge=0, le=1, description="last share of `epochs` that is averaged; 0 is off"
+    )
     swa_batches: int = Field(ge=1, description="batches that re-estimate batch-norm statistics")
     sheet_epochs: int = Field(
         ge=0, description="epochs between pictures of what it says of validation patches; 0 is off"

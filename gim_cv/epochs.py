@@ -9,16 +9,14 @@ from pathlib import Path
 import keras
 
 from gim_cv.batches import Batches
+from gim_cv.best import BestWeights
 from gim_cv.checkpoint import Progress, StateSaver, save_state
 from gim_cv.errors import RunError
 from gim_cv.journal import Journal, Row
 from gim_cv.models.segmentalist import BEST_BY_TRAIN, BEST_BY_VAL
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
-from gim_cv.sheets import contact_sheet, write_sheet
-
-SHEETS = Path("samples") / "epochs"
-SHEET_ROWS = 6
+from gim_cv.sheets import SHEET_ROWS, SHEETS, contact_sheet, write_sheet
 
 
 @dataclass
@@ -34,7 +32,9 @@ class Training:
     regime
         How to train.
     folder
-        For weights.
+        For what is left of the run when it is over.
+    best
+        For weights meanwhile.
     state_dir
         For the state after each epoch; None: it is not kept.
     """
@@ -44,6 +44,7 @@ class Training:
     val: Batches | None
     regime: Regime
     folder: Path
+    best: BestWeights
     state_dir: Path | None
 
     def run(self, progress: Progress, journal: Journal, bar: TrainingBar) -> Progress:
@@ -56,8 +57,11 @@ class Training:
             bar.report(row)
             if self.state_dir is not None:
                 save_state(self.state_dir, self.model, progress)
+            self.best.keep({progress.chosen, progress.chosen_train})
         if progress.average.count:
             journal.write(self.average(progress))
+        self.best.copy(progress.chosen, self.folder / BEST_BY_VAL)
+        self.best.copy(progress.chosen_train, self.folder / BEST_BY_TRAIN)
         return progress
 
     def finished(self, progress: Progress) -> bool:
@@ -119,10 +123,12 @@ class Training:
         """Put an epoch into the progress; save weights that are the best so far."""
         progress.rows.append(row)
         progress.waited, progress.stale = progress.waited + 1, progress.stale + 1
-        self.keep_if_best(row, progress)
+        epoch = len(progress.rows) - 1
+        self.note_if_best(row, progress)
         if row["loss"] < progress.best_train:
-            progress.best_train = row["loss"]
-            self.model.save_weights(self.folder / BEST_BY_TRAIN)
+            progress.best_train, progress.chosen_train = row["loss"], epoch
+        if epoch in (progress.chosen, progress.chosen_train):
+            self.best.save(self.model, epoch)
         if self.regime.averages(len(progress.rows)):
             progress.average.take(self.model.get_weights())
         self.lower_rate(progress)
@@ -135,15 +141,14 @@ class Training:
         images, masks = (part[:SHEET_ROWS] for part in self.val.batch_at(0, 0))
         guesses = keras.ops.convert_to_numpy(self.model(images, training=False))
         sheet = contact_sheet(images, masks, guesses)
-        write_sheet(self.folder / SHEETS / f"{epoch:04d}.png", sheet)
+        write_sheet(self.folder / "samples" / SHEETS / f"{epoch:04d}.png", sheet)
 
-    def keep_if_best(self, row: Row, progress: Progress) -> None:
-        """Save the weights of the last row if no epoch before had a lower monitored loss."""
+    def note_if_best(self, row: Row, progress: Progress) -> None:
+        """Choose the epoch of the last row if none before had a lower monitored loss."""
         decisive = row["loss"] if self.val is None else row["val_loss"]
         if decisive < progress.best:
             progress.best, progress.chosen = decisive, len(progress.rows) - 1
             progress.waited = progress.stale = 0
-            self.model.save_weights(self.folder / BEST_BY_VAL)
 
     def lower_rate(self, progress: Progress) -> None:
         """Multiply the learning rate by the factor if the loss has not fallen for long enough."""
@@ -168,5 +173,7 @@ class Training:
             found = self.model.evaluate(self.train, return_dict=True, verbose=0)
             row |= {name: float(value) for name, value in found.items()}
         progress.rows.append(row)
-        self.keep_if_best(row, progress)
+        self.note_if_best(row, progress)
+        if progress.chosen == epoch:
+            self.best.save(self.model, epoch)
         return row

@@ -17,6 +17,7 @@ from gim_cv.colour import FancyPCA
 from gim_cv.errors import DataError, UnknownError
 from gim_cv.regime import Regime
 from gim_cv.schema import split_slice
+from gim_cv.sheets import SHEETS, batch_sheet, write_sheet
 
 Array = NDArray[Any]
 SAMPLES = ("X0_train", "y0_train", "X0_val", "y0_val")
@@ -48,6 +49,7 @@ class Feeds:
     ) -> None:
         self.dtype = patches["image"].dtype
         self.scale = float(patches.attrs["statistics"]["scale"])
+        self.classes = len(patches.attrs["classes"])
         sizes = {split: _length(split_slice(patches, split)) for split in ("train", "val")}
         multiple = replica_count(regime.devices)
         if not sizes["train"]:
@@ -84,7 +86,8 @@ class Feeds:
         """Write the first batch of both splits as ``X0_train.npy``, ``y0_train.npy`` and so on.
 
         Images are in the store's units and type, so that ``X / 255.0`` is what a model trained on
-        uint8 saw; train images are augmented as they were in the first epoch.
+        uint8 saw; train images are augmented as they were in the first epoch. ``epochs/train.png``
+        shows the first of them.
         """
         folder.mkdir(exist_ok=True)
         for split, batches in (("train", self.train), ("val", self.val)):
@@ -92,6 +95,9 @@ class Feeds:
                 images, masks = batches.batch_at(0, 0)
                 np.save(folder / f"X0_{split}.npy", self.raw(np.asarray(images)))
                 np.save(folder / f"y0_{split}.npy", np.asarray(masks, np.uint8))
+            if split == "train":
+                sheet = batch_sheet(images, masks, classes=self.classes)
+                write_sheet(folder / SHEETS / "train.png", sheet)
 
     def raw(self, images: Array) -> Array:
         """Return scaled images in the store's units and type."""

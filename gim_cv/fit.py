@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,17 +11,26 @@ from typing import Any
 import xarray as xr
 import yaml
 
-from gim_cv.assembly import compiled, design_for, loss_for
-from gim_cv.backend import precision, prepare_backend, replicas
-from gim_cv.checkpoint import Progress, load_state, workspace
+from gim_cv.assembly import coefficients, compiled, design_for, loss_for
+from gim_cv.backend import (
+    backend_name,
+    libraries,
+    precision,
+    prepare_backend,
+    replica_count,
+    replicas,
+)
+from gim_cv.best import BestWeights
+from gim_cv.checkpoint import Progress, load_state
 from gim_cv.epochs import Training
 from gim_cv.feeds import SAMPLES, Feeds, turning
 from gim_cv.journal import Journal
-from gim_cv.losses import SegmentationLoss
+from gim_cv.losses import SegmentationLoss, loss_name
 from gim_cv.progress import TrainingBar
 from gim_cv.regime import Regime
 from gim_cv.store import open_store
 from gim_cv.unfinished import work_key
+from gim_cv.workspace import forget_unfinished, workspace
 
 RUN_FILE = "run.yml"
 
@@ -97,33 +107,43 @@ def fit_model(
     design = design_for(model, patches)
     run = {
         "loss": loss,
-        "loss_args": dict(loss_args),
+        "loss_args": {loss_name(loss): coefficients(loss, loss_args)},
         "seed": seed,
         "model": design.as_dict(),
         "train": regime.as_dict(),
         "augment": dict(augment),
         **(metadata or {}),
     }
-    feeds = Feeds(patches, regime, seed=seed, augment=augment)
     prepare_backend(seed=seed, deterministic=regime.deterministic)
-    key = work_key({**run, "store": dict(patches.attrs)})
-    with (
-        workspace(run_dir, resume_dir, key) as (folder, state_dir),
-        precision(regime.precision),
-        replicas(regime.devices),
-    ):
+    feeds = Feeds(patches, regime, seed=seed, augment=augment)
+    with precision(regime.precision), replicas(regime.devices):
         objective = loss_for(loss, loss_args, regime, patches)
         network = compiled(
             design, regime, objective, steps=feeds.train.steps, turning=turning(augment, seed)
         )
-        feeds.save_samples(folder / "samples")
-        training = Training(network, feeds.train, feeds.val, regime, folder, state_dir)
-        done = train_from_state(
-            training, plots_dir, tensorboard_dir=tensorboard_dir, shown=progress
-        )
-        summary = summarise(done, training)
-        write_run(folder, {**run, **summary, **run_facts(objective, patches, feeds)})
+        with workspace(run_dir, resume_dir, run_key(run, patches)) as place:
+            feeds.save_samples(place.run / "samples")
+            best = BestWeights(place.best)
+            training = Training(
+                network, feeds.train, feeds.val, regime, place.run, best, place.state
+            )
+            done = train_from_state(
+                training, plots_dir, tensorboard_dir=tensorboard_dir, shown=progress
+            )
+            summary = summarise(done, training)
+            write_run(place.run, {**run, **summary, **run_facts(objective, patches, feeds)})
+    say_what_is_missing(regime, summary)
+    if resume_dir is not None and (count := forget_unfinished(run_dir, resume_dir)):
+        sys.stderr.write(f"unfinished runs with other parameters or code: {count}, now removed\n")
     return {**summary, "metrics": done.rows[done.chosen], "seconds": time.monotonic() - began}
+
+
+def run_key(run: Mapping[str, Any], patches: xr.Dataset) -> str:
+    """Return the name of a run's state: parameters and libraries that change its result."""
+    train = {name: value for name, value in run["train"].items() if name != "workers"}
+    parts = replica_count(train["devices"])
+    facts = {"train": train, "replicas": parts, "libraries": libraries()}
+    return work_key({**run, **facts, "store": dict(patches.attrs)})
 
 
 def train_from_state(
@@ -156,8 +176,20 @@ def summarise(progress: Progress, training: Training) -> dict[str, Any]:
         "best_epoch": progress.chosen,
         "epochs_run": len(progress.rows),
         "parameters": training.model.count_params(),
+        "swa_epochs": progress.average.count,
         "swa_chosen": bool(progress.average.count) and progress.chosen + 1 == len(progress.rows),
     }
+
+
+def say_what_is_missing(regime: Regime, summary: Mapping[str, Any]) -> None:
+    """Say on stderr that training has ended before all epochs of the average."""
+    if summary["swa_epochs"] == regime.averaged:
+        return
+    last = summary["epochs_run"] - bool(summary["swa_epochs"])
+    sys.stderr.write(
+        f"train.patience ended the run after epoch {last} of {regime.epochs}: the average of "
+        f"weights (train.swa_share) has {summary['swa_epochs']} of {regime.averaged} epochs\n"
+    )
 
 
 def run_facts(loss: SegmentationLoss, patches: xr.Dataset, feeds: Feeds) -> dict[str, Any]:
@@ -167,6 +199,7 @@ def run_facts(loss: SegmentationLoss, patches: xr.Dataset, feeds: Feeds) -> dict
         samples = {name: path for name, path in samples.items() if not name.endswith("val")}
     return {
         "model_name": "Segmentalist",
+        "backend": backend_name(),
         "loss_fn": loss.name,
         "classes": list(patches.attrs["classes"]),
         "scale": feeds.scale,

@@ -47,8 +47,8 @@ class Journal:
     ) -> None:
         self.folder = folder
         self.rows: list[Row] = []
-        self.live: Any = open_live(plots_dir)
         self.board = None if tensorboard_dir is None else TensorBoardWriter(tensorboard_dir)
+        self.live: Any = open_live(plots_dir)
         for row in rows:
             self.write(row)
 

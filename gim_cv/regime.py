@@ -43,7 +43,8 @@ class Regime:
     patience
         Epochs without a better monitored loss after which training stops; 0 is never.
     swa_share
-        Last share of the epochs whose weights are averaged; 0 is off.
+        Last share of `epochs` whose weights are averaged; 0 is off. Where patience ends the
+        training before, fewer are, or none.
     swa_batches
         Train batches from which the averaged model's batch-norm statistics are estimated.
     sheet_epochs
@@ -128,10 +129,14 @@ class Regime:
             raise ConfigError("train lacks options", expected=", ".join(missing))
         return cls(**options)
 
+    @property
+    def averaged(self) -> int:
+        """How many last epochs are to be averaged."""
+        return max(round(self.swa_share * self.epochs), 1) if self.swa_share else 0
+
     def averages(self, epoch: int) -> bool:
         """Return whether the weights after `epoch`, counted from 1, join the average."""
-        averaged = round(self.swa_share * self.epochs)
-        return epoch > self.epochs - (max(averaged, 1) if self.swa_share else 0)
+        return epoch > self.epochs - self.averaged
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options as plain values."""

@@ -1,7 +1,8 @@
-"""Contact sheets of a run as it learns: patches, their truth, what the model says of them now."""
+"""Contact sheets of a run: what it is taught, and what it says of validation patches meanwhile."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from PIL import Image
 from gim_cv.patches import IGNORE
 
 Array = NDArray[Any]
+SHEETS = "epochs"
+"""Their folder inside a run's samples."""
+SHEET_ROWS = 6
 GAP_PX = 4
 UNKNOWN = 90
 """Grey of pixels to ignore."""
@@ -27,22 +31,34 @@ def contact_sheet(images: Array, masks: Array, probabilities: Array) -> NDArray[
     ----------
     images
         (patch, h, w, band) float, about 0–1; the first three bands are shown, or the first.
+        Only `SHEET_ROWS` patches are.
     masks
         (patch, h, w, 1) uint8 class ids; where they are 255, all is dark grey.
     probabilities
         (patch, h, w, n_classes), or (patch, h, w, 1) of the one class beyond the background.
     """
+    last = max(probabilities.shape[-1] - 1, 1)
+    sure = probabilities.shape[-1] > 1
+    guess = probabilities.argmax(-1) / last if sure else probabilities[..., 0]
+    return _sheet(images, masks, [masks[..., 0] / last, guess])
+
+
+def batch_sheet(images: Array, masks: Array, *, classes: int) -> NDArray[np.uint8]:
+    """Return the same without a prediction, of masks with so many classes."""
+    return _sheet(images, masks, [masks[..., 0] / max(classes - 1, 1)])
+
+
+def _sheet(images: Array, masks: Array, greys: Sequence[Array]) -> NDArray[np.uint8]:
+    """Return rows of images and of grey pictures (patch, h, w) of 0 to 1."""
+    images, masks, *greys = (part[:SHEET_ROWS] for part in (images, masks, *greys))
     bands = [0, 1, 2] if images.shape[-1] >= 3 else [0, 0, 0]
     unknown = masks == IGNORE
-    classes = probabilities.shape[-1]
-    if classes == 1:
-        truth, guess = masks[..., 0] / 1.0, probabilities[..., 0]
-    else:
-        truth, guess = masks[..., 0] / (classes - 1), probabilities.argmax(-1) / (classes - 1)
-    greys = (np.repeat(grey[..., None], 3, -1) for grey in (truth, guess))
     columns = [
         np.where(unknown, UNKNOWN / 255, column)
-        for column in (_stretched(images[..., bands], ~unknown[..., 0]), *greys)
+        for column in (
+            _stretched(images[..., bands], ~unknown[..., 0]),
+            *(np.repeat(grey[..., None], 3, -1) for grey in greys),
+        )
     ]
     edge = ((0, 0), (0, GAP_PX), (0, GAP_PX), (0, 0))
     row = np.concatenate([np.pad(column, edge, constant_values=1.0) for column in columns], axis=2)

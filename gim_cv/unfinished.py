@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from gim_cv.atomic import fresh_folder, home_of
 from gim_cv.errors import RunError
@@ -74,13 +74,19 @@ def held(folder: Path, what: str) -> Iterator[None]:
         Another process holds it.
     """
     with (folder / "lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise RunError(
-                f"another process is {what}", path=folder, remedy="Wait for it, or stop it"
-            ) from err
+        if not locked(handle):
+            remedy = "Wait for it, or stop it"
+            raise RunError(f"another process is {what}", path=folder, remedy=remedy)
         yield
+
+
+def locked(handle: IO[str]) -> bool:
+    """Take the lock of an open file, until it is closed; False: another process has it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

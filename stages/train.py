@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from gim_cv.backend import ask_for_determinism
 from gim_cv.config import load_params, project
 from gim_cv.fit import fit_model
 from gim_cv.stage import run_stage
@@ -12,6 +13,8 @@ def main() -> None:
     """Write data/models/Segmentalist and data/results/train."""
     here = project()
     params = load_params(here.params)
+    if params.train.deterministic:
+        ask_for_determinism()
     watched = os.environ.get("GIM_CV_TENSORBOARD")
     fit_model(
         here.combined,

@@ -12,12 +12,12 @@ from gim_cv.fit import fit_model
 
 
 def fit(store: Path, folder: Path, **train: Any) -> dict[str, Any]:
-    resume = train.pop("resume_dir", None)
+    folders = {name: train.pop(name, None) for name in ("resume_dir", "tensorboard_dir")}
     return fit_model(
         store,
         folder / "Segmentalist",
         plots_dir=folder / "plots",
-        resume_dir=resume,
+        **folders,
         **fit_arguments(**train),
     )
 

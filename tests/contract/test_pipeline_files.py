@@ -2,6 +2,7 @@
 
 import configparser
 import json
+import os
 import re
 import subprocess
 import sys
@@ -70,6 +71,24 @@ def test_every_parameter_has_a_description_and_no_default():
             assert field.description, f"{model.__name__}.{name} has no description"
 
     check(Params)
+
+
+def test_loss_args_list_each_coefficient_of_each_loss_with_its_default():
+    """`-S loss_args.tversky.alpha=0.6` changes a key that is there, and no other way needs a +."""
+    code = (
+        "import inspect, json; from gim_cv.losses import LOSSES;"
+        "print(json.dumps({name: {key: p.default for key, p in"
+        " inspect.signature(kind).parameters.items()} for name, kind in LOSSES.items()}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    defaults = {
+        name: {key: found[key] for key in found if key not in ("name", "class_weights")}
+        for name, found in json.loads(done.stdout).items()
+    }
+    listed = yaml.safe_load((ROOT / "params.yaml").read_text())["loss_args"]
+    assert listed == {name: found for name, found in defaults.items() if found}
 
 
 @pytest.mark.parametrize("file", ["params.yaml", "data/catalog.yaml"])

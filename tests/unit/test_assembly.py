@@ -10,7 +10,7 @@ import pytest
 from fitting import fit
 from regimes import fit_arguments
 
-from gim_cv.assembly import class_weights, design_for, loss_for
+from gim_cv.assembly import class_weights, coefficients, design_for, loss_for
 from gim_cv.errors import ConfigError, DataError, UnknownError
 from gim_cv.regime import Regime
 from gim_cv.store import open_store
@@ -25,6 +25,14 @@ def test_balanced_class_weights(squares: Path) -> None:
     assert weights == pytest.approx(list(pixels.sum() / (2 * pixels)))
     loss = loss_for("bce", {}, _regime(class_weights=(1, 2)), patches)
     assert loss.arguments["class_weights"] == [1.0, 2.0]
+
+
+def test_a_loss_gets_its_own_coefficients_and_those_of_its_name_win(squares: Path) -> None:
+    args = {"dice": {"smooth": 2.0}, "tversky": {"alpha": 0.7, "beta": 0.3}}
+    assert coefficients("tversky_loss:alpha=.6", args) == {"alpha": 0.6, "beta": 0.3}
+    assert coefficients("bce", args) == {}
+    loss = loss_for("tversky_loss:alpha=.6", args, _regime(), open_store(squares))
+    assert (loss.arguments["alpha"], loss.arguments["smooth"]) == (0.6, 1.0)
 
 
 def _regime(**options: Any) -> Regime:

@@ -43,6 +43,7 @@ def test_run_directory_holds_what_a_run_is(run: tuple[Path, dict[str, Any]]) -> 
         "samples/X0_train.npy",
         "samples/X0_val.npy",
         "samples/epochs/0002.png",
+        "samples/epochs/train.png",
         "samples/y0_train.npy",
         "samples/y0_val.npy",
     ]
@@ -52,6 +53,7 @@ def test_run_directory_holds_what_a_run_is(run: tuple[Path, dict[str, Any]]) -> 
     assert str(folder) not in text
     assert found["loss_fn"] == "bce_dice"
     assert found["datasets"] == "squares"
+    assert found["backend"] == keras.backend.backend()
     assert found["model"]["n_classes"] == 1
     assert found["model"]["bands"] == 3
     assert found["train"]["learning_rate"] == 0.3
@@ -200,7 +202,10 @@ def test_each_loss_of_two_devices_adds_up_to_that_of_one(root: Path) -> None:
 
 
 def test_plateau_lowers_the_rate_and_patience_ends_the_run(
-    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    squares: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     script = [0.9, 0.5, 0.6, 0.6, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5, 0.1]
 
@@ -216,10 +221,27 @@ def test_plateau_lowers_the_rate_and_patience_ends_the_run(
 
     monkeypatch.setattr(Training, "one_epoch", scripted)
     options = {"schedule": "plateau", "plateau_patience": 2, "patience": 5, "final_share": 0.2}
-    fit(squares, tmp_path, epochs=11, optimizer="sgd", learning_rate=1.0, **options)
-    rates = [float(row["learning_rate"]) for row in history(tmp_path)]
+    options |= {"swa_share": 0.2}
+    summary = fit(squares, tmp_path, epochs=11, optimizer="sgd", learning_rate=1.0, **options)
+    rates = [float(row["learning_rate"]) for row in history(tmp_path)[:10]]
     # Epochs 2 and 3 do not beat epoch 1, nor do 5 to 9 beat epoch 4: after five of them, the end.
     assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2])
+    assert summary["swa_epochs"] == 1
+    said = "ended the run after epoch 10 of 11: the average of weights (train.swa_share) has 1 of 2"
+    assert said in capsys.readouterr().err
+
+
+def test_patience_may_leave_nothing_to_average_and_that_is_said(
+    squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {"learning_rate": 0.0001, "optimizer": "sgd", "patience": 1}
+    monitored = iter((0.5, 0.6))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "validate", lambda _: {"val_loss": next(monitored)})
+        fit(squares, tmp_path, epochs=6, swa_share=0.34, **options)
+    found = yaml.safe_load((tmp_path / "Segmentalist" / "run.yml").read_text())
+    assert (found["epochs_run"], found["swa_epochs"], found["swa_chosen"]) == (2, 0, False)
+    assert "has 0 of 2 epochs" in capsys.readouterr().err
 
 
 def test_loss_that_is_no_number_is_an_error_and_leaves_nothing(
@@ -249,11 +271,14 @@ def test_three_classes_without_validation_in_half_precision(tmp_path: Path) -> N
     model = Segmentalist.load_from_metadata({"run_dir": tmp_path / "Segmentalist"})
     assert model.output_shape == (None, None, None, 3)
     assert not (tmp_path / "Segmentalist" / "samples" / "X0_val.npy").exists()
+    assert (tmp_path / "Segmentalist" / "samples" / "epochs" / "train.png").exists()
 
 
 def test_surface_loss_moves_its_alpha(squares: Path, tmp_path: Path) -> None:
     args = {"surface": {"start": 0.9, "step": 0.4, "reach_px": 4}}
-    fit(squares, tmp_path, loss="surface", loss_args=args)
+    fit(squares, tmp_path, loss="surface", loss_args={**args, "dice": {"smooth": 2.0}})
+    found = yaml.safe_load((tmp_path / "Segmentalist" / "run.yml").read_text())
+    assert found["loss_args"] == args
     alphas = [float(row["surface_alpha"]) for row in history(tmp_path)]
     assert alphas == pytest.approx([0.9, 0.5])
     validated = [float(row["val_surface_alpha"]) for row in history(tmp_path)]

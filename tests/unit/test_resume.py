@@ -11,19 +11,54 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
+import xarray as xr
 from fitting import fit, history, run_files
 
 from gim_cv import checkpoint
-from gim_cv.checkpoint import StateSaver, workspace
+from gim_cv import fit as fitting_stage
+from gim_cv.checkpoint import StateSaver
 from gim_cv.epochs import Training
-from gim_cv.errors import RunError
+from gim_cv.errors import GimError, MissingError, UnknownError
+from gim_cv.models import Segmentalist
 
 pytestmark = pytest.mark.usefixtures("eager")
 
 
 class StopError(Exception):
     """What a test raises to end a run early."""
+
+
+def states(folder: Path) -> list[str]:
+    """Return the names of the unfinished runs."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir())
+
+
+def test_a_state_is_named_by_parameters_and_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    def name(epochs: int = 1, workers: int = 1) -> str:
+        train = {"epochs": epochs, "workers": workers, "devices": 1}
+        return fitting_stage.run_key({"train": train}, xr.Dataset())
+
+    assert name(workers=2) == name(workers=1)
+    names = {name(), name(epochs=2)}
+    for found in ({"keras": "3.12.0", "jax": "0.5.0"}, {"keras": "3.12.0", "jax": "0.6.0"}):
+        monkeypatch.setattr(fitting_stage, "libraries", lambda found=found: found)
+        names.add(name())
+    assert len(names) == 4
+
+
+def count_epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Have runs do nothing in an epoch, and return the list to which each adds its number."""
+    begun: list[int] = []
+
+    def noted(self: Training, progress: Any, bar: Any) -> dict[str, float]:
+        begun.append(len(progress.rows))
+        return {"epoch": float(begun[-1]), "loss": 1.0, "val_loss": 1.0}
+
+    monkeypatch.setattr(Training, "one_epoch", noted)
+    return begun
 
 
 def stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
@@ -74,7 +109,7 @@ def test_resumed_run_ends_with_the_same_bytes(
         assert not (tmp_path / "cut" / "Segmentalist").exists()
         monkeypatch.undo()
     fit(squares, tmp_path / "cut", resume_dir=state, **options)
-    assert list(state.iterdir()) == []
+    assert states(state) == []
     for path in run_files(tmp_path / "whole"):
         other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
         assert path.read_bytes() == other.read_bytes(), path.name
@@ -124,10 +159,80 @@ def test_killed_run_goes_on_to_the_same_bytes(squares: Path, tmp_path: Path, roo
         assert path.read_bytes() == other.read_bytes(), path.name
 
 
-def test_two_processes_cannot_share_a_state(tmp_path: Path) -> None:
-    with (
-        workspace(tmp_path / "run", tmp_path / "state", "key"),
-        pytest.raises(RunError, match="another process"),
-        workspace(tmp_path / "run", tmp_path / "state", "key"),
-    ):
-        pass
+def test_weights_are_those_of_the_epoch_that_the_run_names(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill after an epoch's weights were written, and before its state; then it goes worse."""
+    losses = {0: (0.5, 0.1), 100: (0.5, 0.9)}
+
+    def scripted(self: Training, progress: Any, bar: Any) -> dict[str, float]:
+        epoch = len(progress.rows)
+        kernel = self.model.get_layer("stem_conv").kernel
+        kernel.assign(np.full(kernel.shape, attempt + epoch, np.float32))
+        return {"epoch": float(epoch), "loss": 1.0, "val_loss": losses[attempt][epoch]}
+
+    def killed(self: Training, epoch: int) -> None:
+        if epoch == 2 and attempt == 0:
+            raise StopError
+
+    monkeypatch.setattr(Training, "one_epoch", scripted)
+    monkeypatch.setattr(Training, "draw", killed)
+    attempt = 0
+    with pytest.raises(StopError):
+        fit(squares, tmp_path, resume_dir=tmp_path / "state")
+    attempt = 100
+    summary = fit(squares, tmp_path, resume_dir=tmp_path / "state")
+    assert (summary["best_epoch"], summary["lowest_val_loss"]) == (0, 0.5)
+    for val in (True, False):
+        model = Segmentalist.load_from_metadata({"run_dir": tmp_path / "Segmentalist"}, val=val)
+        assert (keras.ops.convert_to_numpy(model.get_layer("stem_conv").kernel) == 0).all()
+
+
+def test_another_number_of_workers_goes_on(
+    squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, options = count_epochs(monkeypatch), {"resume_dir": tmp_path / "state"}
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_epoch(patch, epoch=1)
+        with pytest.raises(StopError):
+            fit(squares, tmp_path, workers=1, **options)
+    fit(squares, tmp_path, workers=2, **options)
+    assert begun == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [({"loss": "tverski"}, UnknownError), ({"tensorboard_dir": Path("board")}, MissingError)],
+)
+def test_a_run_that_is_refused_leaves_no_state(
+    squares: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    error: type[GimError],
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)  # as if it were not installed
+    state = tmp_path / "state"
+    state.mkdir()
+    with pytest.raises(error):
+        fit(squares, tmp_path, resume_dir=state, **options)
+    assert states(state) == []
+
+
+def test_a_finished_run_removes_states_that_nobody_goes_on_with(
+    squares: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    state = tmp_path / "state"
+    count_epochs(monkeypatch)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at_epoch(patch, epoch=1)
+        for name, seed in (("a", 1), ("a", 2), ("b", 3)):
+            with pytest.raises(StopError):
+                fit(squares, tmp_path / name, resume_dir=state, seed=seed)
+    assert len(states(state)) == 3
+    fit(squares, tmp_path / "a", resume_dir=state, seed=4, epochs=1)
+    assert "other parameters or code: 2, now removed" in capsys.readouterr().err
+    assert len(states(state)) == 1

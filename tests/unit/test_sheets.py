@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gim_cv.sheets import GAP_PX, UNKNOWN, contact_sheet, write_sheet
+from gim_cv.sheets import (
+    GAP_PX,
+    SHEET_ROWS,
+    UNKNOWN,
+    batch_sheet,
+    contact_sheet,
+    write_sheet,
+)
 
 
 @pytest.mark.parametrize("bands", [1, 4])
@@ -42,3 +49,13 @@ def test_nothing_known_is_still_a_sheet() -> None:
     images = np.zeros((1, 2, 2, 3), np.float32)
     sheet = contact_sheet(images, masks, np.zeros((1, 2, 2, 1), np.float32))
     assert (sheet[:2, :2] == UNKNOWN).all()
+
+
+def test_a_batch_is_shown_as_image_and_truth_of_its_first_patches() -> None:
+    masks = np.zeros((SHEET_ROWS + 1, 8, 8, 1), np.uint8)
+    masks[0], masks[1, 4:] = 1, 255
+    images = np.zeros((SHEET_ROWS + 1, 8, 8, 3), np.float32)
+    sheet = batch_sheet(images, masks, classes=3)
+    step = 8 + GAP_PX
+    assert sheet.shape == (SHEET_ROWS * step, 2 * step, 3)
+    assert sheet[[0, step, step + 4], step, 0].tolist() == [128, 0, UNKNOWN]
