@@ -133,7 +133,9 @@ def fused_batch_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return normalised images ``(B, h, w, C)``, and mean and variance of the batch, ``(C,)``.
 
-    TensorFlow only; all is float32.
+    TensorFlow only; all is float32. Where devices share a batch, each normalises its own part, and
+    mean and variance are the means over the devices: all of them then keep the same statistics,
+    which is what is validated, saved and gone on with.
     """
     import tensorflow as tf  # noqa: PLC0415  (only this backend has the operation)
 
@@ -143,4 +145,8 @@ def fused_batch_norm(
     )
     # The operation returns the variance of the population that the batch is a sample of.
     count = tf.cast(tf.reduce_prod(tf.shape(images)[:3]), "float32")
-    return normal, mean, variance * (count - 1) / count
+    variance *= (count - 1) / count
+    replica = tf.distribute.get_replica_context()
+    if replica is not None and replica.num_replicas_in_sync > 1:
+        mean, variance = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, variance])
+    return normal, mean, variance

@@ -29,3 +29,10 @@ def history(folder: Path) -> list[dict[str, str]]:
 
 def run_files(folder: Path) -> list[Path]:
     return [path for path in (folder / "Segmentalist").rglob("*") if path.is_file()]
+
+
+def same_files(one: Path, other: Path) -> None:
+    """Assert that two runs left the same bytes."""
+    for path in run_files(one):
+        twin = other / path.relative_to(one)
+        assert path.read_bytes() == twin.read_bytes(), path.name

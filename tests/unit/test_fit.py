@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 import yaml
-from fitting import fit, history, run_files
+from fitting import fit, history, run_files, same_files
 from squares import write_squares
 
 from gim_cv.epochs import Training
@@ -96,9 +96,7 @@ def test_collated_row_loads_ready_models(run: tuple[Path, dict[str, Any]], squar
 def test_same_seed_same_bytes(squares: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         fit(squares, tmp_path / name, swa_share=1.0)
-    for path in run_files(tmp_path / "a"):
-        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
-        assert path.read_bytes() == other.read_bytes(), path.name
+    same_files(tmp_path / "a", tmp_path / "b")
 
 
 def test_a_small_model_learns_squares(
@@ -121,16 +119,13 @@ def test_average_is_one_more_row_and_wins_only_if_better(squares: Path, tmp_path
 
 
 TWO_DEVICES = """
-import csv, os, sys
+import csv, sys
 from pathlib import Path
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
+import two_devices
 import keras
 shares = set()
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    tf.config.set_visible_devices([], "GPU")
     def note(images):
         shares.add(1 / tf.distribute.get_strategy().num_replicas_in_sync)
 else:

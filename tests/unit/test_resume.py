@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import pytest
 import xarray as xr
-from fitting import fit, history, run_files
+from fitting import fit, history, same_files
 
 from gim_cv import checkpoint
 from gim_cv import fit as fitting_stage
@@ -110,21 +110,29 @@ def test_resumed_run_ends_with_the_same_bytes(
         monkeypatch.undo()
     fit(squares, tmp_path / "cut", resume_dir=state, **options)
     assert states(state) == []
-    for path in run_files(tmp_path / "whole"):
-        other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
-        assert path.read_bytes() == other.read_bytes(), path.name
+    same_files(tmp_path / "whole", tmp_path / "cut")
     curve = "plots/plots/metrics/val_loss.tsv"
     assert (tmp_path / "whole" / curve).read_text() == (tmp_path / "cut" / curve).read_text()
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from regimes import fit_arguments
+from gim_cv import checkpoint
 from gim_cv.fit import fit_model
-store, folder, state = map(Path, sys.argv[1:])
+store, folder, state = map(Path, sys.argv[1:4])
+last = tuple(map(int, sys.argv[4:]))
+after_batch = checkpoint.StateSaver.on_train_batch_end
+def killed(self, batch, logs=None):
+    after_batch(self, batch, logs)
+    if (len(self.progress.rows), self.progress.step) == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+if last:
+    checkpoint.STATE_SECONDS = 0.0
+    checkpoint.StateSaver.on_train_batch_end = killed
 fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", resume_dir=state,
-          **fit_arguments(epochs=12, optimizer="adamw", schedule="cosine", swa_share=0.25))
+          **fit_arguments(epochs=12, batch=4, optimizer="adamw", schedule="cosine", swa_share=0.25))
 """
 
 
@@ -132,18 +140,14 @@ fit_model(store, folder / "Segmentalist", plots_dir=folder / "plots", resume_dir
 def test_killed_run_goes_on_to_the_same_bytes(squares: Path, tmp_path: Path, root: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        command = [
-            sys.executable,
-            "-c",
-            KILLED,
-            squares,
-            tmp_path / name,
-            tmp_path / f"{name}.state",
-        ]
+    def start(name: str, *last: int) -> subprocess.Popen[bytes]:
+        folders = [squares, tmp_path / name, tmp_path / f"{name}.state"]
+        command = [sys.executable, "-c", KILLED, *folders, *last]
         return subprocess.Popen([str(part) for part in command], env=environment)
 
     assert start("whole").wait() == 0
+    for last in ((1, 2), (2, 1)):  # within an epoch
+        assert start("cut", *last).wait() == -signal.SIGKILL
     killed = start("cut")
     curve = tmp_path / "cut" / "plots" / "plots" / "metrics" / "val_loss.tsv"
     while not (curve.exists() and len(curve.read_text().splitlines()) > 4):
@@ -154,9 +158,7 @@ def test_killed_run_goes_on_to_the_same_bytes(squares: Path, tmp_path: Path, roo
     assert not (tmp_path / "cut" / "Segmentalist").exists()
     assert start("cut").wait() == 0
     assert len(history(tmp_path / "cut")) == 13
-    for path in run_files(tmp_path / "whole"):
-        other = tmp_path / "cut" / path.relative_to(tmp_path / "whole")
-        assert path.read_bytes() == other.read_bytes(), path.name
+    same_files(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_weights_are_those_of_the_epoch_that_the_run_names(
