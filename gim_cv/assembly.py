@@ -126,7 +126,15 @@ def compiled(
         Steps per epoch, for the learning-rate schedule.
     turning
         Arguments of a `TurningSegmentalist` beyond the design; empty for a `Segmentalist`.
+
+    Raises
+    ------
+    ConfigError
+        The loss has class weights that do not fit the design.
     """
+    if loss.arguments.get("class_weights"):
+        # One pixel: what does not fit is told before any work.
+        loss(np.zeros((1, 1, 1, 1), "uint8"), np.ones((1, 1, 1, design.n_classes), "float32"))
     kind = TurningSegmentalist if turning else Segmentalist
     model = kind(**turning, **design.as_dict())
     rate = make_schedule(
