@@ -18,7 +18,16 @@ from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
 from gim_cv.cuts import read_pipelines
 from gim_cv.errors import ConfigError
-from gim_cv.files import Either, Source, function_name, ground_split, native_resolution, pair_of
+from gim_cv.files import (
+    Either,
+    FilePair,
+    Source,
+    check_names,
+    ground_split,
+    native_resolution,
+    pair_of,
+    prune_name,
+)
 from gim_cv.generators import (
     BatchGeneratorFn,
     fancy_batch_generator,
@@ -78,6 +87,8 @@ class TrainingDataset(PreparedArrays):
         Least share of valid and of labelled pixels in a patch that is kept.
     raw_dir
         Folder of the catalog's sources, with a `Pair`.
+    name
+        Of the pair that files make; None: the image's. Pooled pairs have different ones.
 
     Examples
     --------
@@ -104,10 +115,11 @@ class TrainingDataset(PreparedArrays):
         min_valid: float = 0.0,
         min_labelled: float = 0.0,
         raw_dir: Path | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(batch_generator_fn, cache_directory, oversample_fn)
         self.cut = read_pipelines(image_pipeline_factory(), mask_pipeline_factory())
-        self.pair = pair_of(image_src, mask_src, self.cut)
+        self.pair = pair_of(image_src, mask_src, self.cut, name)
         self.raw_dir = Path() if raw_dir is None else raw_dir
         self.split = split or ground_split(train_val_test_split)
         self.tag, self.prune_fn = tag or self.pair.name, prune_fn
@@ -141,7 +153,9 @@ class TrainingDataset(PreparedArrays):
         if self.cut.image_steps:
             recipe["image_steps"] = self.cut.described()
         if self.prune_fn is not None:
-            recipe["prune_fn"] = function_name(self.prune_fn)
+            recipe["prune_fn"] = prune_name(self.prune_fn)
+        if isinstance(self.pair, FilePair):
+            recipe["files"] = self.pair.contents()
         return recipe
 
     def pruned_by(self, prune_fn: PruneFn) -> TrainingDataset:
@@ -258,7 +272,9 @@ class CompositeTrainingDataset(PreparedArrays):
         DataError, MissingError
             See `TrainingDataset.prepare`.
         StoreError
-            The constituents differ in bands, patch size, type or classes, or a pair comes twice.
+            The constituents differ in bands, patch size, type or classes.
+        ConfigError
+            Two of them have one name.
         """
         parts = self._pruned()
         for part in parts:
@@ -287,6 +303,7 @@ class CompositeTrainingDataset(PreparedArrays):
         return self
 
     def _pruned(self) -> list[TrainingDataset]:
+        check_names([part.pair for part in self.constituents])
         if self.prune_fn is None:
             return self.constituents
         return [part.pruned_by(self.prune_fn) for part in self.constituents]
