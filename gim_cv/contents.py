@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from gim_cv.catalog import Pair
 from gim_cv.errors import MissingError
 from gim_cv.labels import RASTERS
 from gim_cv.rasterfile import open_raster
@@ -16,6 +17,27 @@ OVERVIEWS = ".ovr"
 SHAPEFILE = {".shp", ".dbf", ".shx", ".prj", ".cpg"}
 LONG_BYTES = 1 << 30
 """From this size on a bar is shown: a second or more of reading."""
+
+
+def pair_contents(pair: Pair, raw_dir: Path) -> dict[str, object]:
+    """Return the digests of all files of a pair, as a recipe has them.
+
+    Parameters
+    ----------
+    pair, raw_dir
+        The entry, and the folder of the sources.
+
+    Raises
+    ------
+    MissingError, DataError
+        A file is not there, or no raster.
+    """
+    areas = {"aoi": pair.aoi_path(raw_dir), "split_areas": pair.split_areas_path(raw_dir)}
+    return {
+        "image": [raster_digests(path) for path in pair.image_paths(raw_dir)],
+        "labels": label_digests(pair.labels_path(raw_dir)),
+        **{key: label_digests(path) for key, path in areas.items() if path is not None},
+    }
 
 
 def raster_digests(path: Path) -> dict[str, str]:

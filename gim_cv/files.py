@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
 from gim_cv.catalog import NAME, MaskValue, Pair
-from gim_cv.contents import label_digests, raster_digests
 from gim_cv.cuts import Cut
 from gim_cv.errors import ConfigError
 from gim_cv.functions import function_name
@@ -66,13 +65,6 @@ class FilePair(Pair):
     def labels_path(self, raw_dir: Path) -> Path:  # noqa: ARG002
         """Return the label file; `raw_dir` has no part in it."""
         return self._labels
-
-    def contents(self) -> dict[str, object]:
-        """Return the digests of what the files hold, which their names do not tell."""
-        return {
-            "image": [raster_digests(path) for path in self._images],
-            "labels": label_digests(self._labels),
-        }
 
 
 def pair_of(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import BatchGeneratorFn, call_generator
+from gim_cv.origins import check_origins, forget_origins, note_origins
 from gim_cv.sampling import split_index
 from gim_cv.store import open_group, open_store
 
@@ -49,6 +50,10 @@ class PreparedArrays(ABC):
     @abstractmethod
     def recipe(self) -> dict[str, object]:
         """Return all that decides the arrays' content, as the store keeps it."""
+
+    @abstractmethod
+    def contents(self) -> Mapping[str, object]:
+        """Return what the inputs hold, where the recipe cannot say: see `gim_cv.origins`."""
 
     @abstractmethod
     def groups(self) -> Mapping[str, str]:
@@ -171,6 +176,7 @@ class PreparedArrays(ABC):
         """
         path = self._cache()
         self._write(path)
+        note_origins(path, self.contents())
         self._patches = open_store(path)
 
     def load_prepared_arrays(self) -> None:
@@ -181,12 +187,15 @@ class PreparedArrays(ABC):
         MissingError
             There is no store (a FileNotFoundError).
         StoreError
-            It is torn, or was made otherwise than these datasets are: the first difference is
-            named (a ValueError).
+            It is torn, or was made otherwise than these datasets are, or of files that have
+            changed since: the first difference is named (a ValueError).
         ConfigError
             No `cache_directory` is set (a ValueError).
         """
-        self._patches = open_store(self._cache(), recipe=self.recipe())
+        path = self._cache()
+        patches = open_store(path, recipe=self.recipe())
+        check_origins(path, self.contents)
+        self._patches = patches
 
     def delete_prepared_arrays(self) -> None:
         """Remove the store in `cache_directory`; X and y are to be prepared again.
@@ -201,6 +210,7 @@ class PreparedArrays(ABC):
         path = self._cache()
         open_group(path)
         shutil.rmtree(path)
+        forget_origins(path)
         self._patches = None
 
     def _cache(self) -> Path:

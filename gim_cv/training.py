@@ -16,6 +16,7 @@ from sklearn.pipeline import Pipeline
 from gim_cv.atomic import scratch_folder
 from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
+from gim_cv.contents import pair_contents
 from gim_cv.cuts import read_pipelines
 from gim_cv.errors import ConfigError
 from gim_cv.files import (
@@ -155,7 +156,7 @@ class TrainingDataset(PreparedArrays):
         if self.prune_fn is not None:
             recipe["prune_fn"] = prune_name(self.prune_fn)
         if isinstance(self.pair, FilePair):
-            recipe["files"] = self.pair.contents()
+            recipe["files"] = pair_contents(self.pair, self.raw_dir)
         return recipe
 
     def pruned_by(self, prune_fn: PruneFn) -> TrainingDataset:
@@ -164,6 +165,12 @@ class TrainingDataset(PreparedArrays):
         other.prune_fn = prune_fn if own is None else Either(own, prune_fn)
         other._patches = None  # noqa: SLF001 - a copy of self
         return other
+
+    def contents(self) -> dict[str, object]:
+        """Return what the files of a catalog's pair hold, by its name."""
+        if isinstance(self.pair, FilePair):
+            return {}
+        return {self.pair.name: pair_contents(self.pair, self.raw_dir)}
 
     def groups(self) -> dict[str, str]:
         """Return the pair's name → tag."""
@@ -288,6 +295,10 @@ class CompositeTrainingDataset(PreparedArrays):
             "combine": {"shuffle_seed": self.shuffle_seed},
             "pairs": {part.pair.name: part.recipe() for part in parts},
         }
+
+    def contents(self) -> dict[str, object]:
+        """Return what the files of the catalog's pairs hold, by their names."""
+        return {name: held for part in self.constituents for name, held in part.contents().items()}
 
     def groups(self) -> dict[str, str]:
         """Return pair name → tag."""

@@ -9,12 +9,13 @@ import pytest
 import rasterio
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
-from trainings import IMAGES, dataset
+from trainings import IMAGES, MASKS, SPLIT, dataset
 
 from gim_cv import contents
+from gim_cv.catalog import Pair
 from gim_cv.contents import label_digests, raster_digests
 from gim_cv.errors import ConfigError, MissingError, StoreError
-from gim_cv.training import CompositeTrainingDataset
+from gim_cv.training import CompositeTrainingDataset, TrainingDataset
 
 
 @pytest.fixture
@@ -44,6 +45,33 @@ def test_a_cache_is_of_the_files_it_was_made_from(sites):
     (sites / "moved/a.tif").unlink()
     with pytest.raises(MissingError):
         moved.load_prepared_arrays()
+
+
+def test_a_cache_of_catalog_pairs_is_the_pipelines_and_yet_knows_its_files(sites, tmp_path):
+    path, note = tmp_path / "cache", tmp_path / "cache.origins.json"
+    pair = Pair(name="a", source="siteA", image="a.tif", labels="a.geojson")
+    options = {"image_pipeline_factory": IMAGES, "mask_pipeline_factory": MASKS, "split": SPLIT}
+    tds = TrainingDataset(pair, raw_dir=sites, cache_directory=path, **options)
+    tds.save_prepared_arrays()
+    assert "files" not in tds.recipe()
+    assert str(sites) not in note.read_text()
+    tds.load_prepared_arrays()
+    shutil.copytree(path, tmp_path / "pipelines")
+    shutil.copy(sites / "siteB/a.geojson", sites / "siteA/a.geojson")
+    loaded = tds.patches
+    with pytest.raises(StoreError, match=r"made of other files: a\.labels\.a\.geojson: .*save aga"):
+        tds.load_prepared_arrays()
+    assert tds.patches is loaded
+    tds.cache_directory = tmp_path / "pipelines"
+    tds.load_prepared_arrays()
+    tds.cache_directory = path
+    metadata = path / "zarr.json"
+    metadata.write_text(metadata.read_text() + "\n")  # another store by now
+    tds.load_prepared_arrays()
+    tds.delete_prepared_arrays()
+    assert not note.exists()
+    with pytest.raises(ConfigError, match="a pair of the catalog has its name; expected a, found"):
+        TrainingDataset(pair, raw_dir=sites, name="b", **options)
 
 
 def test_labels_count_with_all_their_files(sites):
