@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
+
+from rich import progress
+from rich.console import Console
 
 from gim_cv.catalog import Pair
 from gim_cv.errors import MissingError
 from gim_cv.labels import RASTERS
 from gim_cv.rasterfile import open_raster
-from gim_cv.scheduling import ordered_map
 from gim_cv.sources import sha256_of
 
 OVERVIEWS = ".ovr"
 SHAPEFILE = {".shp", ".dbf", ".shx", ".prj", ".cpg"}
 LONG_BYTES = 1 << 30
-"""From this size on a bar is shown: a second or more of reading."""
+"""From this size on a bar is shown on a terminal: a second or more of reading."""
 
 
 def pair_contents(pair: Pair, raw_dir: Path) -> dict[str, object]:
@@ -52,7 +55,7 @@ def raster_digests(path: Path) -> dict[str, str]:
     """
     with open_raster(path) as raster:
         files = [Path(file) for file in raster.files]
-    return _digests(path, [file for file in files if file.suffix.lower() != OVERVIEWS])
+    return _digests([file for file in files if file.suffix.lower() != OVERVIEWS])
 
 
 def label_digests(path: Path) -> dict[str, str]:
@@ -67,7 +70,7 @@ def label_digests(path: Path) -> dict[str, str]:
         return raster_digests(path)
     if not path.exists():
         raise MissingError("no such file", path=path)
-    return _digests(path, sorted(_vector_files(path)))
+    return _digests(sorted(_vector_files(path)))
 
 
 def _vector_files(path: Path) -> Iterator[Path]:
@@ -80,11 +83,10 @@ def _vector_files(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _digests(path: Path, files: Sequence[Path]) -> dict[str, str]:
-    long = sum(file.stat().st_size for file in files if file.is_file()) >= LONG_BYTES
+def _digests(files: Sequence[Path]) -> dict[str, str]:
     found: dict[str, str] = {}
-    progress = f"{path.name}: is it as before?" if long else None
-    for file, digest in zip(files, ordered_map(_digest, files, progress=progress), strict=True):
+    for file in files:
+        digest = _digest(file)
         found[file.name] = f"{found[file.name]} {digest}" if file.name in found else digest
     return found
 
@@ -97,5 +99,10 @@ def _digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=10_000)
-def _known_digest(path: Path, *state: int) -> str:  # noqa: ARG001 - an edited file is another
-    return sha256_of(path)
+def _known_digest(path: Path, size: int, *state: int) -> str:  # noqa: ARG001 - edits change it
+    console = Console(stderr=True)
+    if size < LONG_BYTES or not console.is_terminal:
+        return sha256_of(path)
+    title = f"is {path.name} as before?"
+    with progress.open(path, "rb", description=title, console=console, transient=True) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()  # type: ignore[arg-type]

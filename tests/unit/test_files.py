@@ -109,6 +109,16 @@ def test_a_file_is_read_again_only_when_it_changed(sites, monkeypatch):
     assert label_digests(path) != first
 
 
+def test_a_bar_over_a_long_file_changes_no_digest(sites, monkeypatch):
+    path = sites / "siteA/a.geojson"
+    plain = label_digests(path)
+    contents._known_digest.cache_clear()
+    monkeypatch.setattr(contents, "LONG_BYTES", 1)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setattr(contents, "sha256_of", None)
+    assert label_digests(path) == plain
+
+
 def test_pairs_of_one_name_are_refused_and_can_be_named(sites):
     one, other = dataset(sites / "siteA", "a"), dataset(sites / "siteB", "a")
     both = one + other
