@@ -19,6 +19,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 
 from gim_cv.errors import ConfigError
+from gim_cv.functions import function_name, is_own, value_name
 from gim_cv.pipelines import (
     ArrayPadder,
     BinariserRGB,
@@ -91,7 +92,13 @@ class Cut:
         return [{"value": value, "id": int(value == self.positive)} for value in values]
 
     def described(self) -> list[str]:
-        """Return names and parameters of the further steps, for a recipe."""
+        """Return names and parameters of the further steps, for a recipe.
+
+        Raises
+        ------
+        ConfigError
+            A parameter has no repeatable description: see `function_name`.
+        """
         return [_described(step) for step in self.image_steps]
 
     def applied(self, patches: xr.Dataset) -> xr.Dataset:
@@ -207,9 +214,12 @@ def _further(pipeline: Pipeline) -> tuple[Any, ...]:
 
 
 def _described(step: Any) -> str:
-    """Return a step as text without addresses."""
-    values = ", ".join(f"{name}={value!r}" for name, value in sorted(step.get_params().items()))
-    return f"{type(step).__module__}.{type(step).__name__}({values})"
+    """Return a step as text without addresses, with a digest of the code if it is the user's."""
+    values = sorted(step.get_params().items())
+    shown = ", ".join(f"{name}={value_name(value)}" for name, value in values)
+    kind = type(step)
+    name = function_name(kind) if is_own(kind) else f"{kind.__module__}.{kind.__name__}"
+    return f"{name}({shown})"
 
 
 def _through(steps: Sequence[Any], patches: Array) -> Array:

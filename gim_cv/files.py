@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from numpy.typing import NDArray
 from pydantic import PrivateAttr
 
-from gim_cv.catalog import MaskValue, Pair
+from gim_cv.catalog import NAME, MaskValue, Pair
 from gim_cv.cuts import Cut
 from gim_cv.errors import ConfigError
+from gim_cv.functions import function_name
 from gim_cv.ground import GroundSplit
 from gim_cv.pruning import PruneFn
 from gim_cv.raster import open_image
@@ -29,14 +29,27 @@ class FilePair(Pair):
     _labels: Path = PrivateAttr()
 
     @classmethod
-    def of(cls, image: Source, labels: str | Path) -> Self:
+    def of(cls, image: Source, labels: str | Path, name: str | None = None) -> Self:
         """Return the pair of an image (or single-band files of one) and its labels.
 
-        Its name is the first image's, with other characters than letters, digits, - and _ replaced.
+        Parameters
+        ----------
+        image, labels
+            The files.
+        name
+            Of the pair; None: the first image's, with other characters than letters, digits, - and
+            _ replaced.
+
+        Raises
+        ------
+        ConfigError
+            `name` has other characters.
         """
         images = tuple(map(Path, [image] if isinstance(image, str | Path) else image))
+        if name is not None and not re.fullmatch(NAME, name):
+            raise ConfigError("name of a pair", expected="letters, digits, - and _", found=name)
         entry = {
-            "name": re.sub(r"[^A-Za-z0-9_-]+", "_", images[0].stem),
+            "name": name or re.sub(r"[^A-Za-z0-9_-]+", "_", images[0].stem),
             "source": "files",
             "image": tuple(path.name for path in images),
             "labels": Path(labels).name,
@@ -54,7 +67,9 @@ class FilePair(Pair):
         return self._labels
 
 
-def pair_of(image: Source | Pair, labels: str | Path | None, cut: Cut) -> Pair:
+def pair_of(
+    image: Source | Pair, labels: str | Path | None, cut: Cut, name: str | None = None
+) -> Pair:
     """Return the pair with the bands and the meaning of mask values that the pipelines ask for.
 
     Parameters
@@ -65,16 +80,20 @@ def pair_of(image: Source | Pair, labels: str | Path | None, cut: Cut) -> Pair:
         The label file; None with a pair.
     cut
         Read off the pipelines.
+    name
+        Of the pair of files; None: the image's.
 
     Raises
     ------
     ConfigError
-        Files without `labels`.
+        Files without `labels`, or a catalog's pair with a `name`.
     """
+    if isinstance(image, Pair) and name is not None:
+        raise ConfigError("a pair of the catalog has its name", expected=image.name, found=name)
     if not isinstance(image, Pair):
         if labels is None:
             raise ConfigError("no mask_src", expected="a vector file or raster of labels")
-        image = FilePair.of(image, labels)
+        image = FilePair.of(image, labels, name)
     more: dict[str, Any] = {}
     if cut.bands is not None:
         own = image.bands
@@ -123,9 +142,28 @@ class Either:
         return self.one(image, mask) or self.other(image, mask)
 
 
-def function_name(function: Callable[..., Any]) -> str:
-    """Return a function's name without its address."""
+def prune_name(function: PruneFn) -> str:
+    """Return what a recipe says of a prune function; errors: `function_name`."""
     if isinstance(function, Either):
-        return f"{function_name(function.one)} or {function_name(function.other)}"
-    inner = function.func if isinstance(function, partial) else function
-    return f"{inner.__module__}.{inner.__qualname__}"
+        return f"{prune_name(function.one)} or {prune_name(function.other)}"
+    return function_name(function)
+
+
+def check_names(pairs: Sequence[Pair]) -> None:
+    """Return if no two pairs that are to be pooled have one name.
+
+    Raises
+    ------
+    ConfigError
+        Two have; the files of both are named.
+    """
+    first: dict[str, Pair] = {}
+    for pair in pairs:
+        if pair.name in first:
+            both = [other.image_paths(Path())[0] for other in (first[pair.name], pair)]
+            raise ConfigError(
+                f"two training datasets are named {pair.name!r}",
+                found=" and ".join(map(str, both)),
+                remedy="Leave one out, or give it another name: TrainingDataset(…, name=…)",
+            )
+        first[pair.name] = pair

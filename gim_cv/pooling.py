@@ -79,7 +79,11 @@ def check_alike(sources: Sequence[PatchSource]) -> None:
             _check_equal(what, wanted, other.kind()[what], first.names, other.names)
         for name in other.names:
             if name in seen:
-                raise StoreError(f"pair {name!r} is in {seen[name]} too", path=other.path)
+                raise StoreError(
+                    f"pair {name!r} is in {seen[name]} too",
+                    path=other.path,
+                    remedy="Leave one out, or prepare it under another name",
+                )
             seen[name] = other.path
     _check_colours(sources)
 

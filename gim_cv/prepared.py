@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from gim_cv.errors import ConfigError, RunError
 from gim_cv.generators import PATCH_ID, BatchGeneratorFn, call_generator
+from gim_cv.origins import check_origins, forget_origins, note_origins
 from gim_cv.ownership import check_replaceable
 from gim_cv.sampling import chosen_index, filled_index, split_index
 from gim_cv.store import open_group, open_store
@@ -50,6 +51,10 @@ class PreparedArrays(ABC):
     @abstractmethod
     def recipe(self) -> dict[str, object]:
         """Return all that decides the arrays' content, as the store keeps it."""
+
+    @abstractmethod
+    def contents(self) -> Mapping[str, object]:
+        """Return what the inputs hold, where the recipe cannot say: see `gim_cv.origins`."""
 
     @abstractmethod
     def groups(self) -> Mapping[str, str]:
@@ -207,6 +212,7 @@ class PreparedArrays(ABC):
         path = self._cache()
         check_replaceable(path)
         self._write(path)
+        note_origins(path, self.contents())
         self._patches = open_store(path)
 
     def load_prepared_arrays(self) -> None:
@@ -217,12 +223,15 @@ class PreparedArrays(ABC):
         MissingError
             There is no store (a FileNotFoundError).
         StoreError
-            It is torn, or was made otherwise than these datasets are: the first difference is
-            named (a ValueError).
+            It is torn, or was made otherwise than these datasets are, or of files that have
+            changed since: the first difference is named (a ValueError).
         ConfigError
             No `cache_directory` is set (a ValueError).
         """
-        self._patches = open_store(self._cache(), recipe=self.recipe())
+        path = self._cache()
+        patches = open_store(path, recipe=self.recipe())
+        check_origins(path, self.contents)
+        self._patches = patches
 
     def delete_prepared_arrays(self) -> None:
         """Remove the store in `cache_directory`; X and y are to be prepared again.
@@ -237,6 +246,7 @@ class PreparedArrays(ABC):
         path = self._cache()
         open_group(path)
         shutil.rmtree(path)
+        forget_origins(path)
         self._patches = None
 
     def _cache(self) -> Path:

@@ -16,9 +16,19 @@ from sklearn.pipeline import Pipeline
 from gim_cv.atomic import scratch_folder
 from gim_cv.catalog import Pair
 from gim_cv.combine import combine_stores
+from gim_cv.contents import pair_contents
 from gim_cv.cuts import read_pipelines
 from gim_cv.errors import ConfigError
-from gim_cv.files import Either, Source, function_name, ground_split, native_resolution, pair_of
+from gim_cv.files import (
+    Either,
+    FilePair,
+    Source,
+    check_names,
+    ground_split,
+    native_resolution,
+    pair_of,
+    prune_name,
+)
 from gim_cv.generators import (
     BatchGeneratorFn,
     fancy_batch_generator,
@@ -79,6 +89,8 @@ class TrainingDataset(PreparedArrays):
         Least share of valid and of labelled pixels in a patch that is kept.
     raw_dir
         Folder of the catalog's sources, with a `Pair`.
+    name
+        Of the pair that files make; None: the image's. Pooled pairs have different ones.
 
     Examples
     --------
@@ -105,10 +117,11 @@ class TrainingDataset(PreparedArrays):
         min_valid: float = 0.0,
         min_labelled: float = 0.0,
         raw_dir: Path | None = None,
+        name: str | None = None,
     ) -> None:
         super().__init__(batch_generator_fn, cache_directory, oversample_fn)
         self.cut = read_pipelines(image_pipeline_factory(), mask_pipeline_factory())
-        self.pair = pair_of(image_src, mask_src, self.cut)
+        self.pair = pair_of(image_src, mask_src, self.cut, name)
         self.raw_dir = Path() if raw_dir is None else raw_dir
         self.split = split or ground_split(train_val_test_split)
         self.tag, self.prune_fn = tag or self.pair.name, prune_fn
@@ -142,7 +155,9 @@ class TrainingDataset(PreparedArrays):
         if self.cut.image_steps:
             recipe["image_steps"] = self.cut.described()
         if self.prune_fn is not None:
-            recipe["prune_fn"] = function_name(self.prune_fn)
+            recipe["prune_fn"] = prune_name(self.prune_fn)
+        if isinstance(self.pair, FilePair):
+            recipe["files"] = pair_contents(self.pair, self.raw_dir)
         return recipe
 
     def pruned_by(self, prune_fn: PruneFn) -> TrainingDataset:
@@ -151,6 +166,12 @@ class TrainingDataset(PreparedArrays):
         other.prune_fn = prune_fn if own is None else Either(own, prune_fn)
         other._patches = None  # noqa: SLF001 - a copy of self
         return other
+
+    def contents(self) -> dict[str, object]:
+        """Return what the files of a catalog's pair hold, by its name."""
+        if isinstance(self.pair, FilePair):
+            return {}
+        return {self.pair.name: pair_contents(self.pair, self.raw_dir)}
 
     def groups(self) -> dict[str, str]:
         """Return the pair's name → tag."""
@@ -272,9 +293,9 @@ class CompositeTrainingDataset(PooledArrays):
         DataError, MissingError
             See `TrainingDataset.prepare`; or one place is in two splits.
         StoreError
-            The constituents differ in bands, patch size, type or classes, or a pair comes twice.
+            The constituents differ in bands, patch size, type or classes.
         ConfigError
-            See `shuffle_seed`.
+            Two of them have one name; or see `shuffle_seed`.
         """
         seed = self.shuffle_seed
         parts = self._pruned()
@@ -289,6 +310,10 @@ class CompositeTrainingDataset(PooledArrays):
             "combine": {"shuffle_seed": self.shuffle_seed},
             "pairs": {part.pair.name: part.recipe() for part in parts},
         }
+
+    def contents(self) -> dict[str, object]:
+        """Return what the files of the catalog's pairs hold, by their names."""
+        return {name: held for part in self.constituents for name, held in part.contents().items()}
 
     def groups(self) -> dict[str, str]:
         """Return pair name → tag."""
@@ -305,6 +330,7 @@ class CompositeTrainingDataset(PooledArrays):
         return self
 
     def _pruned(self) -> list[TrainingDataset]:
+        check_names([part.pair for part in self.constituents])
         if self.prune_fn is None:
             return self.constituents
         return [part.pruned_by(self.prune_fn) for part in self.constituents]

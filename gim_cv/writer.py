@@ -14,6 +14,7 @@ from dask.system import CPU_COUNT
 from numpy.typing import DTypeLike, NDArray
 from zarr.codecs import ZstdCodec
 
+from gim_cv.codec import check_codec
 from gim_cv.errors import DataError
 from gim_cv.recipe import canonical_json, sha256_text
 from gim_cv.schema import ARRAYS, COORDS, SCHEMA, check_patches, layout
@@ -41,9 +42,15 @@ class StoreWriter:
     ----------
     folder
         Empty folder that becomes the zarr group; or one with nothing but whole shards, see `keep`.
+
+    Raises
+    ------
+    StoreError
+        The codec would give other bytes: see `check_codec`.
     """
 
     def __init__(self, folder: Path) -> None:
+        check_codec()
         self.group = zarr.create_group(folder, zarr_format=3)
         # Kept, not opened again: only the created array knows its write_empty_chunks.
         self.arrays: dict[str, zarr.Array[Any]] = {}

@@ -16,7 +16,7 @@ IMAGES = partial(get_image_training_pipeline, window_dims=(32, 32))
 MASKS = partial(get_binary_mask_training_pipeline, window_dims=(32, 32))
 
 
-def dataset(scenes, name, **options):
+def dataset(scenes, name, /, **options):
     defaults = {"image_pipeline_factory": IMAGES, "mask_pipeline_factory": MASKS, "split": SPLIT}
     files = scenes / f"{name}.tif", scenes / f"{name}.geojson"
     return TrainingDataset(*files, **(defaults | options))

@@ -4,7 +4,8 @@ import re
 
 from imports import ROOT, closure
 
-# Their values reach DVC as params, or they only word messages: an edit there changes no output.
+# Their values reach DVC as params, or they only word messages or check: an edit there changes no
+# output.
 NOT_DEPENDENCIES = {
     "stages/__init__.py",
     *(
@@ -12,6 +13,7 @@ NOT_DEPENDENCIES = {
         for n in (
             "__init__",
             "audit",
+            "codec",
             "config",
             "errors",
             "progress",
