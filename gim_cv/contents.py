@@ -10,9 +10,8 @@ from pathlib import Path
 from rich import progress
 from rich.console import Console
 
-from gim_cv.catalog import Pair
+from gim_cv.catalog import RASTERS, Pair
 from gim_cv.errors import MissingError
-from gim_cv.labels import RASTERS
 from gim_cv.rasterfile import open_raster
 from gim_cv.sources import sha256_of
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gim_cv.atomic import write_text
 from gim_cv.errors import StoreError
 from gim_cv.ownership import foreign_content
 from gim_cv.patches import SPLITS
@@ -48,9 +49,7 @@ def write_manifest(patches_dir: Path, pairs: Iterable[str], out: Path) -> list[s
     rows = {name: _describe(patches_dir / stem) for stem, name in sorted(wanted.items())}
     for path in stale:
         shutil.rmtree(path)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(rows, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    part.replace(out)
+    write_text(out, json.dumps(rows, indent=2, sort_keys=True) + "\n")
     return [path.name for path in stale]
 
 

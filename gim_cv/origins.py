@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from gim_cv.atomic import write_text
 from gim_cv.errors import StoreError
 from gim_cv.recipe import recipe_difference
 from gim_cv.sources import sha256_of
@@ -22,10 +23,8 @@ def note_origins(store: Path, contents: Contents) -> None:
     forget_origins(store)
     if not contents:
         return
-    note, unfinished = _note_of(store), _note_of(store).with_suffix(".part")
     text = json.dumps({"store": _mark(store), "files": contents}, indent=2, sort_keys=True)
-    unfinished.write_text(text + "\n", encoding="utf-8")
-    unfinished.replace(note)
+    write_text(_note_of(store), text + "\n")
 
 
 def check_origins(store: Path, contents: Callable[[], Contents]) -> None:
