@@ -80,6 +80,8 @@ def test_a_dask_client_takes_the_tasks():
     with distributed.Client(
         processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0"
     ):
+        for _ in range(9):  # one after the other: what a call sent may be forgotten by then
+            assert list(ordered_map(abs, [-1, 2, -3], progress=None)) == [1, 2, 3]
         assert list(ordered_map(slow_square, range(7), progress=None)) == [x * x for x in range(7)]
 
 
