@@ -161,6 +161,42 @@ def test_killed_run_goes_on_to_the_same_bytes(squares: Path, tmp_path: Path, roo
     same_files(tmp_path / "whole", tmp_path / "cut")
 
 
+TWO_DEVICES = """
+import sys
+from pathlib import Path
+import two_devices
+from regimes import fit_arguments
+from gim_cv import checkpoint
+from gim_cv.fit import fit_model
+store, folder = map(Path, sys.argv[1:])
+def fit(name, **more):
+    fit_model(store, folder / name / "Segmentalist", plots_dir=folder / name / "plots", **more,
+              **fit_arguments(batch=4, devices=0, swa_share=0.5))
+fit("whole")
+after_batch = checkpoint.StateSaver.on_train_batch_end
+def stopped(self, batch, logs=None):
+    after_batch(self, batch, logs)
+    if (len(self.progress.rows), self.progress.step) == (1, 2):
+        raise InterruptedError
+checkpoint.StateSaver.on_train_batch_end, checkpoint.STATE_SECONDS = stopped, 0.0
+try:
+    fit("cut", resume_dir=folder / "state")
+except InterruptedError:
+    checkpoint.StateSaver.on_train_batch_end = after_batch
+    fit("cut", resume_dir=folder / "state")
+    (folder / "went_on").touch()
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_go_on_to_the_same_bytes(squares: Path, tmp_path: Path, root: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"}
+    command = [sys.executable, "-c", TWO_DEVICES, str(squares), str(tmp_path)]
+    subprocess.run(command, env=environment, check=True)
+    assert (tmp_path / "went_on").exists()
+    same_files(tmp_path / "whole", tmp_path / "cut")
+
+
 def test_weights_are_those_of_the_epoch_that_the_run_names(
     squares: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
