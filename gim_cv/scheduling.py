@@ -81,7 +81,7 @@ def _pool(
     client, own = _client()
     if client is not None:
         workers = sum(client.nthreads().values()) or 1
-        shared = client.scatter(function, hash=False)  # sent once; by a name that no call before had
+        shared = client.scatter(function, hash=False)  # once, by a new name
         try:
             submit = partial(client.submit, operator.call, shared, pure=False)
             yield submit, lambda calls: calls.popleft().result(), workers + 1
