@@ -65,6 +65,14 @@ class PooledArrays(PreparedArrays):
         self.memory_mib: int | None = settled("memory_mib", memory_mib)
         self._advised = False
 
+    def contents(self) -> dict[str, object]:
+        """Return what the files of the catalog's pairs hold, by their names."""
+        return {name: held for part in self.constituents for name, held in part.contents().items()}
+
+    def groups(self) -> dict[str, str]:
+        """Return pair name → tag."""
+        return {part.pair.name: part.tag for part in self.constituents}
+
     def settings(self) -> dict[str, Any]:
         """Return what a composite of these patches and others takes over; None where unset."""
         return super().settings() | {

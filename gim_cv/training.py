@@ -29,11 +29,7 @@ from gim_cv.files import (
     pair_of,
     prune_name,
 )
-from gim_cv.generators import (
-    BatchGeneratorFn,
-    fancy_batch_generator,
-    pair_batch_generator,
-)
+from gim_cv.generators import BatchGeneratorFn, fancy_batch_generator, pair_batch_generator
 from gim_cv.ground import GroundSplit
 from gim_cv.lazypairs import lazy_patches
 from gim_cv.pairs import PairStream, open_scene
@@ -298,26 +294,18 @@ class CompositeTrainingDataset(PooledArrays):
             Two of them have one name; or see `shuffle_seed`.
         """
         seed = self.shuffle_seed
-        parts = self._pruned()
+        parts = self._named()
         for part in parts:
             part.prepare()
         self._patches = pool_lazily([part.patches for part in parts], seed)
 
     def recipe(self) -> dict[str, object]:
         """Return the recipe that the stage combine gives its store."""
-        parts = sorted(self._pruned(), key=lambda part: part.pair.name)
+        parts = sorted(self._named(), key=lambda part: part.pair.name)
         return {
             "combine": {"shuffle_seed": self.shuffle_seed},
             "pairs": {part.pair.name: part.recipe() for part in parts},
         }
-
-    def contents(self) -> dict[str, object]:
-        """Return what the files of the catalog's pairs hold, by their names."""
-        return {name: held for part in self.constituents for name, held in part.contents().items()}
-
-    def groups(self) -> dict[str, str]:
-        """Return pair name → tag."""
-        return {part.pair.name: part.tag for part in self.constituents}
 
     def __add__(self, other: PreparedArrays) -> CompositeTrainingDataset:
         """Return a composite of both; neither is changed."""
@@ -329,8 +317,11 @@ class CompositeTrainingDataset(PooledArrays):
             return NotImplemented
         return self
 
-    def _pruned(self) -> list[TrainingDataset]:
+    def _named(self) -> list[TrainingDataset]:
         check_names([part.pair for part in self.constituents])
+        return self._pruned()
+
+    def _pruned(self) -> list[TrainingDataset]:
         if self.prune_fn is None:
             return self.constituents
         return [part.pruned_by(self.prune_fn) for part in self.constituents]
@@ -339,7 +330,7 @@ class CompositeTrainingDataset(PooledArrays):
         seed = self.shuffle_seed
         with scratch_folder(path) as folder:
             stores = [folder / f"{part.pair.name}.zarr" for part in self.constituents]
-            for part, store in zip(self._pruned(), stores, strict=True):
+            for part, store in zip(self._named(), stores, strict=True):
                 part._write(store)  # noqa: SLF001 - its own kind
             memory = MEMORY_MIB if self.memory_mib is None else self.memory_mib
             combine_stores(stores, path, seed=seed, memory_mib=memory)

@@ -34,6 +34,9 @@ def _fault_of_store(path: Path, digest: str | None = None) -> GimError | None:
     try:
         open_store(path)
         found = None if digest is None else store_digest(path)
+    except StoreError as err:
+        what, sides = f"damaged ({err.what})", {"expected": err.expected, "found": err.found}
+        return StoreError(what, path=path, remedy=remedy, **sides)
     except GimError as err:
         return err
     except (RuntimeError, ValueError, OSError) as err:
