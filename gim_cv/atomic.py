@@ -53,11 +53,32 @@ def scratch_folder(path: Path, *, tmp_dir: Path | None = None) -> Iterator[Path]
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@contextmanager
+def atomic_file(path: Path, *, sync: bool = False) -> Iterator[Path]:
+    """Yield the path of a file that takes the name `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        Final name; the file until then has the same ending, by which libraries know a format.
+    sync
+        Whether it is to outlive a machine that stops, not only a process that is killed.
+    """
+    part = path.with_name(f".part.{path.name}")
+    try:
+        yield part
+        if sync:
+            with part.open("rb") as handle:
+                os.fsync(handle.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8) that takes the name `path` when it is whole."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    """Write a text file (UTF-8), whole or not at all."""
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8")
 
 
 def home_of(path: Path, tmp_dir: Path | None) -> tuple[Path, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import keras
+
+from gim_cv.atomic import atomic_file
 
 
 class BestWeights:
@@ -27,11 +28,8 @@ class BestWeights:
 
     def save(self, model: keras.Model, epoch: int) -> None:
         """Write the weights of an epoch, whole or not at all."""
-        fresh = self.folder / "fresh.weights.h5"
-        model.save_weights(fresh)
-        with fresh.open("rb+") as handle:
-            os.fsync(handle.fileno())
-        fresh.replace(self._path(epoch))
+        with atomic_file(self._path(epoch), sync=True) as part:
+            model.save_weights(part)
 
     def keep(self, epochs: Iterable[int]) -> None:
         """Remove the weights of all other epochs."""

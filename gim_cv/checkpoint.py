@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from gim_cv.atomic import atomic_file
 from gim_cv.averaging import Arrays, WeightAverage
 from gim_cv.backend import backend_name
 
@@ -72,12 +72,8 @@ def save_state(folder: Path, model: keras.Model, progress: Progress) -> None:
     }
     arrays |= {f"a{i}": mean for i, mean in enumerate(progress.average.mean)}
     arrays |= {f"m{i}": total for i, total in enumerate(progress.sums)}
-    fresh = folder / f"{STATE_FILE}.tmp"
-    with fresh.open("wb") as handle:
-        np.savez(handle, **arrays)  # type: ignore[arg-type]
-        handle.flush()
-        os.fsync(handle.fileno())
-    fresh.replace(folder / STATE_FILE)
+    with atomic_file(folder / STATE_FILE, sync=True) as part:
+        np.savez(part, **arrays)  # type: ignore[arg-type]
 
 
 def load_state(folder: Path, model: keras.Model) -> Progress:

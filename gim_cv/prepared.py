@@ -173,15 +173,7 @@ class PreparedArrays(ABC):
         return self._batches("val", training=False)
 
     def batch_gen_test(self) -> Any:
-        """Return batches of the test split, in order and without augmentation.
-
-        Raises
-        ------
-        DataError
-            The split has no patch.
-        ConfigError
-            `batch_generator_fn` cannot be told not to augment.
-        """
+        """Return batches of the test split, as `batch_gen_val` does."""
         return self._batches("test", training=False)
 
     def _batches(self, split: str, **options: Any) -> Any:

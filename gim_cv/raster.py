@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,6 +15,7 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as FileWindow
 
+from gim_cv.atomic import atomic_file
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import MOST_PX, Window, blank
@@ -278,10 +278,10 @@ def write_raster(path: Path, array: Array, grid: PixelGrid, *, nodata: float | N
         expected, found = f"{grid.height} by {grid.width} px", f"{planes.shape[1:]}"
         raise DataError("the array is not the grid's size", expected=expected, found=found)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with rasterio.open(
-            unfinished,
+    with (
+        atomic_file(path) as part,
+        rasterio.open(
+            part,
             "w",
             driver="GTiff",
             count=len(planes),
@@ -294,8 +294,6 @@ def write_raster(path: Path, array: Array, grid: PixelGrid, *, nodata: float | N
             tiled=True,
             compress="deflate",
             bigtiff="if_safer",
-        ) as sink:
-            sink.write(planes)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        ) as sink,
+    ):
+        sink.write(planes)

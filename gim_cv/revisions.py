@@ -11,6 +11,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.scm import RevError, resolve_rev
 
+from gim_cv.atomic import atomic_file
 from gim_cv.errors import MissingError, UnknownError
 from gim_cv.rundir import (
     EVALUATION,
@@ -161,16 +162,15 @@ class _Source:
         return bool(here == there)
 
     def _get(self, path: str, target: Path) -> None:
-        part = target.with_name(f"{target.name}.part")
-        try:
-            self._fs.get_file(path, str(part))
-        except (DvcException, FileNotFoundError) as err:
-            raise MissingError(
-                f"not in DVC's cache at {self._rev}",
-                path=path,
-                remedy=f"Run dvc fetch for that revision, or dvc exp pull {self._rev}",
-            ) from err
-        part.replace(target)
+        with atomic_file(target) as part:
+            try:
+                self._fs.get_file(path, str(part))
+            except (DvcException, FileNotFoundError) as err:
+                raise MissingError(
+                    f"not in DVC's cache at {self._rev}",
+                    path=path,
+                    remedy=f"Run dvc fetch for that revision, or dvc exp pull {self._rev}",
+                ) from err
 
 
 def root_of(path: Path) -> Path:

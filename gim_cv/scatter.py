@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from gim_cv.atomic import atomic_file
 from gim_cv.patches import SPLITS
 from gim_cv.pooling import PatchSource, PatchTable
 from gim_cv.shuffle import Spool, in_order
@@ -61,10 +62,8 @@ class Reading:
         arrays["blocks"] = np.array(self.blocks)
         arrays["ranks"] = np.fromiter(self.digests, np.int64, len(self.digests))
         arrays["digests"] = np.frombuffer(b"".join(self.digests.values()), np.uint8)
-        fresh = path.with_suffix(".tmp")
-        with fresh.open("wb") as handle:
-            np.savez(handle, **arrays)  # type: ignore[arg-type]
-        fresh.replace(path)
+        with atomic_file(path) as part:
+            np.savez(part, **arrays)  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: Path, sums: BandSums) -> Reading:

@@ -6,10 +6,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
 from keras import layers, ops
 
-from gim_cv.backend import fused_batch_norm
+from gim_cv.backend import backend_name, fused_batch_norm
 from gim_cv.serial import register
 
 Tensor = Any
@@ -39,7 +38,7 @@ class BatchNorm(layers.BatchNormalization):
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Any:  # noqa: FBT001
         """Return the normalised images in the layer's compute type."""
-        if not training or not self.trainable or keras.backend.backend() != "tensorflow":
+        if not training or not self.trainable or backend_name() != "tensorflow":
             return super().call(inputs, training=training, mask=mask)
         return ops.cast(self._fused(ops.cast(inputs, "float32")), self.compute_dtype)
 

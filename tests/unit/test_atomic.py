@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from gim_cv.atomic import atomic_folder, scratch_folder
+from gim_cv.atomic import atomic_file, atomic_folder, scratch_folder, write_text
 
 
 def test_a_folder_gets_its_name_when_it_is_whole(tmp_path):
@@ -69,3 +69,27 @@ def test_what_the_dead_left_is_removed_and_nothing_else(tmp_path):
     with scratch_folder(tmp_path / "a", tmp_dir=tmp_path):
         pass
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(names[1:])
+
+
+def test_a_file_gets_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "first")
+    with atomic_file(path, sync=True) as part:
+        part.write_text("second")
+        assert path.read_text() == "first"
+        assert part.suffix == path.suffix
+    assert path.read_text() == "second"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_after_an_error_no_part_of_a_file_is_left(tmp_path):
+    def cut_short():
+        with atomic_file(tmp_path / "a.txt") as part:
+            part.write_text("half of the sec")
+            raise OSError("disk full")
+
+    write_text(tmp_path / "a.txt", "first")
+    with pytest.raises(OSError, match="disk full"):
+        cut_short()
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+    assert (tmp_path / "a.txt").read_text() == "first"
