@@ -48,7 +48,8 @@ from gim_cv.pairs import stream_pair
 from gim_cv.pictures import write_png
 from gim_cv.scores import scores
 from gim_cv.store import open_store, store_digest, write_store
-from gim_cv.tally import Predict, Tally
+from gim_cv.symmetry import Predict
+from gim_cv.tally import Tally
 
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -78,6 +78,7 @@ def catalog_page() -> str:
         "pairs": catalog.Pair,
         "pairs.NAME.mask_values": catalog.MaskValue,
         "datasets": catalog.DatasetSpec,
+        "scenes": catalog.Scene,
     }
     for title, model in tables.items():
         lines += [f"## {title}", "", f"{model.__doc__}", "", *_table(model, None), ""]

@@ -11,7 +11,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from gim_cv.errors import DataError
 from gim_cv.scores import IGNORE
-from gim_cv.tally import Ids, Image
+from gim_cv.symmetry import Image
+from gim_cv.tally import Ids
 
 CELLS = 32_768
 

@@ -1,240 +1,60 @@
 """The catalog: which raw data there is, and under which names it is used.
 
-`data/catalog.yaml` holds three tables: `sources` (what `fetch` brings to
-`data/raw/<source>`), `pairs` (one image and its labels under a name) and
-`datasets` (a tag for several pairs).
+`data/catalog.yaml` holds four tables: `sources` (what `fetch` brings to
+`data/raw/<source>`), `pairs` (one image and its labels under a name),
+`datasets` (a tag for several pairs) and `scenes` (images to predict).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from functools import cached_property
-from numbers import Integral, Real
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
+from pydantic import Field, ValidationError, model_validator
+
+from gim_cv.entries import (
+    NAME,
+    RASTERS,
+    DatasetSpec,
+    Entry,
+    MaskValue,
+    Pair,
+    Scene,
+    Source,
+    SourceFile,
+    attribute_text,
 )
-
 from gim_cv.errors import UnknownError
 from gim_cv.yamlfile import first_fault, read_yaml
 
-NAME = r"^[A-Za-z0-9_-]+$"
+__all__ = [
+    "NAME",
+    "RASTERS",
+    "Catalog",
+    "DatasetSpec",
+    "MaskValue",
+    "Pair",
+    "Scene",
+    "Source",
+    "SourceFile",
+    "attribute_text",
+    "load_catalog",
+]
+
 UNSEEN = frozenset({"size", "nfiles"})
 """Keys that DVC leaves out, at any depth, when it looks for a result of the same parameters."""
-SPLIT_NAME = Literal["train", "val", "test"]
-RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".png", ".img", ".bmp")
-"""Endings of label rasters; labels with any other are a vector file."""
-OF_VECTORS = ("layer", "where", "class_attribute", "buffer_m")
-"""Keys of a pair that say nothing about a label raster."""
-
-
-def _as_list(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-def attribute_text(value: object) -> str:
-    """Return a value of a vector column as the catalog writes it: 3.0 is "3", none is "null"."""
-    if value is None or (isinstance(value, Real) and math.isnan(value)):
-        return "null"
-    whole = isinstance(value, Real) and float(value).is_integer()
-    return f"{value:.0f}" if whole and not isinstance(value, Integral) else str(value)
-
-
-def _as_texts(value: Any) -> Any:
-    """Let class keys be numbers and null, as YAML reads them."""
-    if not isinstance(value, dict):
-        return value
-    for key in value:
-        if isinstance(key, bool):
-            found = str(key).lower()
-            raise ValueError(f"YAML reads a key as {found}: put it in quotes")  # noqa: TRY004
-    return {attribute_text(key): number for key, number in value.items()}
-
-
-def _as_rows(value: Any) -> Any:
-    """Let mask values be a mapping, value: id."""
-    if not isinstance(value, dict):
-        return value
-    return [{"value": key, "id": number} for key, number in value.items()]
-
-
-class Entry(BaseModel):
-    """A frozen table row; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SourceFile(Entry):
-    """One file of a source."""
-
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="hash of the file's bytes")
-    member: str | None = Field(None, description="path inside the archive at `url`")
-    url: str | None = Field(None, description="where this file alone comes from")
-
-
-class Source(Entry):
-    """Raw data that `fetch` can bring to `data/raw/<name>`."""
-
-    url: str | None = Field(None, description="file:, https:, s3: or pypi:NAME==VERSION")
-    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$", description="hash of `url`")
-    files: dict[str, SourceFile] = Field(
-        default_factory=dict, description="target name → file; empty: all that `url` holds"
-    )
-    licence: str = Field(description="terms under which the data may be used")
-    attribution: str = Field("", description="words that the licence asks for")
-
-    @model_validator(mode="after")
-    def _is_verifiable(self) -> Self:
-        if self.url is None and not (self.files and all(f.url for f in self.files.values())):
-            raise ValueError("give the source a url, or each of its files one")
-        local = (self.url or "").startswith("file:")
-        if not self.files and self.sha256 is None and not local:
-            raise ValueError("give sha256, of the url or of each file, so that it can be verified")
-        return self
-
-
-class MaskValue(Entry):
-    """One raw value of a label raster and the class it stands for."""
-
-    value: int | tuple[int, int, int] = Field(description="pixel value, or an RGB triple")
-    id: int = Field(ge=0, le=254, description="class id in the mask")
-
-
-class Pair(Entry):
-    """One image and its labels; paths are relative to `data/raw/<source>`."""
-
-    name: str = Field(pattern=NAME, description="the key in the catalog")
-    source: str = Field(pattern=NAME, description="folder of data/raw that holds the files")
-    image: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="one raster, or single-band rasters in band order"
-    )
-    labels: str = Field(description="vector file or label raster")
-    bands: tuple[int | str, ...] | None = Field(
-        None, min_length=1, description="bands to keep: 1-based or names"
-    )
-    bounds: tuple[float, float, float, float] | None = Field(
-        None, description="left, bottom, right, top in the image's CRS: use only this window"
-    )
-    nodata: float | None = Field(None, description="pixel value that means 'no image here'")
-    image_crs: str | None = Field(None, description="CRS of an image that has none")
-    labels_crs: str | None = Field(None, description="CRS of labels (and areas) that have none")
-    layer: str | None = Field(None, description="layer of a vector file with several")
-    where: str | None = Field(None, description="OGR attribute filter on the vector labels")
-    class_attribute: str | None = Field(None, description="vector column that names the class")
-    classes: Annotated[
-        dict[str, Annotated[int, Field(ge=0, le=254)]] | None, BeforeValidator(_as_texts)
-    ] = Field(None, description="value of class_attribute (null where it has none) → class id")
-    class_names: tuple[str, ...] = Field(
-        ("background", "building"), min_length=2, description="name of class 0, 1, …"
-    )
-    mask_values: Annotated[tuple[MaskValue, ...] | None, BeforeValidator(_as_rows)] = Field(
-        None, description="raw value of a label raster → class id; or a list of value and id"
-    )
-    ignore_values: tuple[int | str | None, ...] = Field(
-        (), description="values of a label raster or of class_attribute that mean 'unknown'"
-    )
-    all_touched: bool | None = Field(None, description="overrides prepare.all_touched")
-    buffer_m: float = Field(0.0, description="grows (or, below 0, shrinks) each polygon, m")
-    aoi: str | None = Field(None, description="vector file: the area that is fully labelled")
-    split: SPLIT_NAME | None = Field(None, description="forces the whole pair into one split")
-    split_areas: str | None = Field(
-        None, description="vector file whose column `split` says which ground trains, vals or tests"
-    )
-
-    @field_validator("bounds")
-    @classmethod
-    def _has_area(cls, bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if bounds is not None and (bounds[0] >= bounds[2] or bounds[1] >= bounds[3]):
-            raise ValueError("expected left < right and bottom < top")
-        return bounds
-
-    @field_validator("bands")
-    @classmethod
-    def _are_distinct(cls, bands: tuple[int | str, ...] | None) -> tuple[int | str, ...] | None:
-        if bands is not None and len(set(bands)) < len(bands):
-            raise ValueError("a band is named twice")
-        return bands
-
-    @model_validator(mode="after")
-    def _is_split_once(self) -> Self:
-        if self.split is not None and self.split_areas is not None:
-            raise ValueError("give split or split_areas, not both")
-        return self
-
-    @model_validator(mode="after")
-    def _classes_are_named(self) -> Self:
-        if (self.class_attribute is None) != (self.classes is None):
-            raise ValueError("class_attribute and classes go together")
-        ids = [*(self.classes or {}).values(), *(m.id for m in self.mask_values or ())]
-        if ids and max(ids) >= len(self.class_names):
-            raise ValueError(f"class_names has no name for class {max(ids)}")
-        return self
-
-    @model_validator(mode="after")
-    def _keys_fit_the_labels(self) -> Self:
-        """Refuse what would be overlooked."""
-        raster = self.has_label_raster
-        given = [name for name in OF_VECTORS if getattr(self, name)]
-        if raster and given:
-            raise ValueError(f"{given[0]} is for vector labels, and labels is a raster")
-        if not raster and self.mask_values is not None:
-            raise ValueError("mask_values is for a label raster, and labels is a vector file")
-        if not raster and self.ignore_values and self.class_attribute is None:
-            raise ValueError("ignore_values of vector labels needs class_attribute")
-        if raster and not all(isinstance(value, int) for value in self.ignore_values):
-            raise ValueError("ignore_values of a label raster are whole numbers")
-        return self
-
-    @property
-    def has_label_raster(self) -> bool:
-        """Whether the labels are a raster, by the file's ending."""
-        return PurePosixPath(self.labels).suffix.lower() in RASTERS
-
-    def image_paths(self, raw_dir: Path) -> list[Path]:
-        """Return the image files under `raw_dir` (the project's `data/raw`)."""
-        return [raw_dir / self.source / part for part in self.image]
-
-    def labels_path(self, raw_dir: Path) -> Path:
-        """Return the label file under `raw_dir`."""
-        return raw_dir / self.source / self.labels
-
-    def aoi_path(self, raw_dir: Path) -> Path | None:
-        """Return the file that bounds the labelled area under `raw_dir`, if there is one."""
-        return None if self.aoi is None else raw_dir / self.source / self.aoi
-
-    def split_areas_path(self, raw_dir: Path) -> Path | None:
-        """Return the file that says which ground is in which split under `raw_dir`, if any."""
-        return None if self.split_areas is None else raw_dir / self.source / self.split_areas
-
-
-class DatasetSpec(Entry):
-    """A tag that names several pairs."""
-
-    pairs: tuple[str, ...] = Field(min_length=1, description="names of pairs")
-    resolution_m: float = Field(
-        gt=0,
-        description="nominal ground resolution, m per px; prepare.resolution_m resamples to one",
-    )
-    aliases: tuple[str, ...] = Field((), description="other tags for the same pairs")
-    description: str = Field("", description="what a reader should know")
 
 
 class Catalog(Entry):
-    """All sources, pairs and datasets of a project."""
+    """All sources, pairs, datasets and scenes of a project."""
 
     path: Path
     sources: dict[Annotated[str, Field(pattern=NAME)], Source] = Field(default_factory=dict)
     pairs: dict[str, Pair]
     datasets: dict[Annotated[str, Field(pattern=NAME)], DatasetSpec]
+    scenes: dict[str, Scene] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
@@ -245,14 +65,8 @@ class Catalog(Entry):
 
     @model_validator(mode="before")
     @classmethod
-    def _name_pairs(cls, data: dict[str, Any]) -> dict[str, Any]:
-        pairs = data.get("pairs")
-        if not isinstance(pairs, dict):
-            return data
-        named = {
-            k: {"name": k, **row} if isinstance(row, dict) else row for k, row in pairs.items()
-        }
-        return {**data, "pairs": named}
+    def _name_images(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, **{key: _named(data[key]) for key in ("pairs", "scenes") if key in data}}
 
     @model_validator(mode="after")
     def _datasets_exist(self) -> Self:
@@ -288,6 +102,12 @@ class Catalog(Entry):
             raise UnknownError.among("pair", name, self.pairs, path=self.path)
         return self.pairs[name]
 
+    def scene(self, name: str) -> Scene:
+        """Return the scene `name`, or raise UnknownError with the nearest names."""
+        if name not in self.scenes:
+            raise UnknownError.among("scene", name, self.scenes, path=self.path)
+        return self.scenes[name]
+
     def source(self, name: str) -> Source:
         """Return the source `name`, or raise UnknownError with the nearest names."""
         if name not in self.sources:
@@ -313,6 +133,13 @@ class Catalog(Entry):
     def pairs_of(self, tags: tuple[str, ...]) -> list[str]:
         """Return the sorted names of all pairs of the datasets (or single pairs) `tags`."""
         return sorted({name for tag in tags for name in self.members(tag)})
+
+
+def _named(rows: object) -> object:
+    """Return a table's rows, each with its key as its name."""
+    if not isinstance(rows, dict):
+        return rows
+    return {k: {"name": k, **row} if isinstance(row, dict) else row for k, row in rows.items()}
 
 
 def _keys(value: object) -> Iterator[str]:

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from gim_cv.commands import data, experiments, projects, versions
+from gim_cv.commands import data, experiments, projects, scenes, versions
 from gim_cv.errors import GimError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ FAMILIES = (
     (projects.init, projects.upgrade),
     (data.check, data.prepare, data.verify),
     (experiments.select, experiments.compare, experiments.search),
+    (scenes.predict,),
     (versions.diff,),
 )
 for command in (command for family in FAMILIES for command in family):

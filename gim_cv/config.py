@@ -156,6 +156,25 @@ class Evaluate(Section):
     )
 
 
+class Predict(Section):
+    """How the scenes of the catalog are predicted."""
+
+    window_px: int = Field(ge=16, le=8192, description="side of the windows the model sees, px")
+    overlap: float = Field(ge=0, lt=1, description="share of a window that its neighbour repeats")
+    batch: int = Field(ge=1, description="windows at a time")
+    threshold: float | None = Field(
+        ge=0, le=1, description="probability of a positive; none: the one that evaluate chose"
+    )
+    symmetries: bool = Field(
+        description="a prediction is the mean over a window's eight turns and mirror images"
+    )
+    min_area_m2: float = Field(ge=0, description="smaller polygons are left out, m²")
+    fill_holes_m2: float = Field(ge=0, description="smaller holes in polygons are filled, m²")
+    simplify_px: float = Field(
+        ge=0, description="how far an outline may be moved to have fewer corners, px"
+    )
+
+
 class Report(Section):
     """What the page about a run shows."""
 
@@ -183,6 +202,7 @@ class Params(Section):
     train: Train
     augment: Augment
     evaluate: Evaluate
+    predict: Predict
     report: Report
 
 

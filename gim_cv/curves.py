@@ -22,9 +22,21 @@ def as_levels(probability: ArrayLike) -> NDArray[np.uint8]:
     Raises
     ------
     DataError
-        A value is not finite, or lies outside 0–1: the weights have diverged.
+        See `check_probability`.
     """
     values = np.asarray(probability, dtype=np.float64)
+    check_probability(values)
+    return np.floor(values * 255 + 0.5).astype(np.uint8)
+
+
+def check_probability(values: NDArray[np.floating]) -> None:
+    """Return if all values (any shape) are from 0 to 1.
+
+    Raises
+    ------
+    DataError
+        A value is not finite, or lies outside 0–1: the weights have diverged.
+    """
     if values.size and not (values.min() >= 0 and values.max() <= 1):
         raise DataError(
             "the model's output is no probability",
@@ -32,7 +44,6 @@ def as_levels(probability: ArrayLike) -> NDArray[np.uint8]:
             found=f"{values.min()} to {values.max()}",
             remedy="Look at the training curves: lower train.learning_rate if they diverge",
         )
-    return np.floor(values * 255 + 0.5).astype(np.uint8)
 
 
 def level_of(threshold: float) -> int:

@@ -25,9 +25,11 @@ from gim_cv.pipelines import (
     BinariserRGB,
     ChannelSelector,
     DimensionAdder,
+    Float32er,
     ImageResampler,
     OverlappingTiler,
     Rechunker,
+    SimpleInputScaler,
     SynchronisedShuffler,
     Tiler,
 )
@@ -157,6 +159,56 @@ def read_pipelines(image: Pipeline, mask: Pipeline) -> Cut:
         positive=_positive(_only(mask, BinariserRGB, "mask")),
         seed=both[0]["shuffle seed"],
         image_steps=_further(image),
+    )
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a model is to look at an image, as read off an inference pipeline.
+
+    Attributes
+    ----------
+    window_px
+        Side of a window, px.
+    resample_factor
+        Pixels after for each pixel before; 1 = native.
+    bands
+        Numbers of the bands, from 1; None: all.
+    scale
+        Divisor of the pixels' values.
+    """
+
+    window_px: int
+    resample_factor: float
+    bands: tuple[int, ...] | None
+    scale: float
+
+
+def read_inference_pipeline(image: Pipeline) -> Look:
+    """Return how an inference pipeline looks at an image.
+
+    Raises
+    ------
+    ConfigError
+        It does not tile, or has a step that is not about place, resolution, bands or scale.
+    """
+    for step in _further(image):
+        if not isinstance(step, SimpleInputScaler | Float32er):
+            raise ConfigError(
+                "a step of the inference pipeline cannot be done",
+                found=_described(step),
+                remedy="Make it a layer of the model, or change the image beforehand",
+            )
+    if _only(image, Tiler, "inference") is None:
+        raise ConfigError("the inference pipeline cuts no windows", expected="a Tiler")
+    found = _geometry(image, "inference")
+    selector = _only(image, ChannelSelector, "inference")
+    scaler = _only(image, SimpleInputScaler, "inference")
+    return Look(
+        window_px=found["window_dims"][0],
+        resample_factor=found["resample_factor"],
+        bands=None if selector is None else tuple(int(band) + 1 for band in selector.channels),
+        scale=1.0 if scaler is None else float(1 / scaler.sf),
     )
 
 

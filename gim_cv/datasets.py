@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gim_cv.catalog import Pair, load_catalog
 from gim_cv.config import project
 from gim_cv.generators import BatchGeneratorFn, fancy_batch_generator
 from gim_cv.training import CompositeTrainingDataset, TrainingDataset
+
+if TYPE_CHECKING:
+    from gim_cv.inference import CompositeInferenceDataset
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,26 @@ class Dataset:
         ]
         return CompositeTrainingDataset(
             parts, shuffle_seed=shuffle_seed, cache_directory=cache_directory
+        )
+
+    def load_inference_data(self, **options: Any) -> CompositeInferenceDataset:
+        """Return the images of all pairs, to be predicted; nothing is read yet.
+
+        Parameters
+        ----------
+        options
+            Of `InferenceDataset`: `image_pipeline_factory`, `prune_fn`.
+        """
+        from gim_cv.inference import (  # noqa: PLC0415  Keras takes seconds to load
+            CompositeInferenceDataset,
+            InferenceDataset,
+        )
+
+        return CompositeInferenceDataset(
+            [
+                InferenceDataset(pair, tag=self.tag, raw_dir=self.raw_dir, **options)
+                for pair in self.pairs
+            ]
         )
 
 

@@ -13,9 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
@@ -29,8 +27,8 @@ from gim_cv.results import clear_results, write_results
 from gim_cv.rundir import read_run, run_digest
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store
-from gim_cv.symmetry import averaged
-from gim_cv.tally import Ids, Image, Predict, PredictionWriter, Tally, tally
+from gim_cv.symmetry import Image, Predict, answers
+from gim_cv.tally import Ids, PredictionWriter, Tally, tally
 
 SPLITS = ("val", "test")
 BASELINE_PIXELS = 40_000
@@ -96,12 +94,7 @@ def evaluate_run(
 
 def predictor(row: Mapping[str, Any], *, symmetries: bool) -> Predict:
     """Return what predicts with the best weights of a run: anything with a key ``run_dir``."""
-    model = Segmentalist.load_from_metadata(row)
-
-    def predict(images: Image) -> NDArray[np.floating]:
-        return np.asarray(model.predict_on_batch(images))
-
-    return averaged(predict) if symmetries else predict
+    return answers(Segmentalist.load_from_metadata(row), symmetries=symmetries)
 
 
 def choose_level(val: Tally, threshold: float | None) -> int:

@@ -45,11 +45,10 @@ class FilePair(Pair):
         ConfigError
             `name` has other characters.
         """
-        images = tuple(map(Path, [image] if isinstance(image, str | Path) else image))
-        if name is not None and not re.fullmatch(NAME, name):
-            raise ConfigError("name of a pair", expected="letters, digits, - and _", found=name)
+        images = paths_of(image)
+        check_name(name)
         entry = {
-            "name": name or re.sub(r"[^A-Za-z0-9_-]+", "_", images[0].stem),
+            "name": name or name_of(images[0]),
             "source": "files",
             "image": tuple(path.name for path in images),
             "labels": Path(labels).name,
@@ -65,6 +64,22 @@ class FilePair(Pair):
     def labels_path(self, raw_dir: Path) -> Path:  # noqa: ARG002
         """Return the label file; `raw_dir` has no part in it."""
         return self._labels
+
+
+def paths_of(image: Source) -> tuple[Path, ...]:
+    """Return the files of an image: one, or single-band files."""
+    return tuple(map(Path, [image] if isinstance(image, str | Path) else image))
+
+
+def name_of(path: Path) -> str:
+    """Return a file's stem, with other characters than letters, digits, - and _ replaced."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", path.stem)
+
+
+def check_name(name: str | None) -> None:
+    """Return if a name that was given has letters, digits, - and _ only, or else ConfigError."""
+    if name is not None and not re.fullmatch(NAME, name):
+        raise ConfigError("name of a pair", expected="letters, digits, - and _", found=name)
 
 
 def pair_of(

@@ -203,7 +203,23 @@ def run_facts(loss: SegmentationLoss, patches: xr.Dataset, feeds: Feeds) -> dict
         "loss_fn": loss.name,
         "classes": list(patches.attrs["classes"]),
         "scale": feeds.scale,
+        **image_facts(patches),
         **samples,
+    }
+
+
+def image_facts(patches: xr.Dataset) -> dict[str, Any]:
+    """Return what the images of a combined store are like, for scenes to be compared with."""
+    pairs = patches.attrs["pairs"].values()
+    names = [set(found) for found in zip(*(pair["bands"] for pair in pairs), strict=True)]
+    metres = [metre for pair in pairs for metre in pair["resolution_m"]]
+    return {
+        "band_names": [
+            name.pop() if len(name) == 1 else f"band_{number}"
+            for number, name in enumerate(names, start=1)
+        ],
+        "image_dtype": patches["image"].dtype.name,
+        "resolution_m": [min(metres), max(metres)],
     }
 
 

@@ -1,13 +1,25 @@
-"""Predictions averaged over the eight symmetries of a square."""
+"""What a model answers for images, as it is or averaged over the eight symmetries of a square."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gim_cv.tally import Image, Predict
-
+Image = NDArray[np.float32]
+Predict = Callable[[Image], NDArray[np.floating]]
 TURNS = range(4)
+
+
+def answers(model: Any, *, symmetries: bool) -> Predict:
+    """Return what predicts with a Keras model; with `symmetries`, `averaged`."""
+
+    def predict(images: Image) -> NDArray[np.floating]:
+        return np.asarray(model.predict_on_batch(images))
+
+    return averaged(predict) if symmetries else predict
 
 
 def averaged(predict: Predict) -> Predict:

@@ -21,13 +21,12 @@ from gim_cv.curves import LEVELS, as_levels, counts_at, histogram
 from gim_cv.errors import DataError, MissingError
 from gim_cv.footprints import Footprints, Ownership
 from gim_cv.scores import IGNORE, Counts, confusion
+from gim_cv.symmetry import Image, Predict
 
 SHARD = 256
 CHUNK = 16
 
-Image = NDArray[np.float32]
 Ids = NDArray[np.uint8]
-Predict = Callable[[Image], NDArray[np.floating]]
 Block = tuple[int, int, int]
 Blocks = Callable[[int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 

@@ -54,9 +54,11 @@ def leaves(model: type[BaseModel], prefix=""):
 
 
 def test_every_parameter_reaches_a_stage():
-    used = {p for body in stages().values() for p in body.get("params", []) if isinstance(p, str)}
+    params = [p for body in stages().values() for p in body.get("params", []) if isinstance(p, str)]
+    used = {name for name in params if "." not in name}
     top = set(Params.model_fields)
     assert used == top
+    assert {name for name in params if "." in name} <= set(leaves(Params))
     assert all(p.split(".")[0] in used for p in leaves(Params))
 
 

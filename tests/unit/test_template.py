@@ -9,7 +9,7 @@ from projects import environment
 from gim_cv import template
 from gim_cv.errors import ConfigError, RunError
 
-STAGES = {"fetch", "recipes", "manifest", "combine", "train", "evaluate", "report"}
+STAGES = {"fetch", "recipes", "manifest", "combine", "train", "evaluate", "report", "predict"}
 
 
 @pytest.fixture

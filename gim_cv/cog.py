@@ -1,0 +1,95 @@
+"""Cloud-optimised GeoTIFFs, written a strip of rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.shutil
+from numpy.typing import DTypeLike, NDArray
+
+from gim_cv.grid import PixelGrid
+from gim_cv.patches import Window
+
+Array = NDArray[Any]
+Colour = tuple[int, ...]
+BLOCK_PX = 512
+"""Side of a block of the file, px; strips of a multiple of it compress each block once."""
+
+
+@contextmanager
+def cog_writer(
+    path: Path,
+    grid: PixelGrid,
+    *,
+    bands: Mapping[str, int],
+    dtype: DTypeLike,
+    nodata: float,
+    overviews: str,
+    tags: Mapping[str, str],
+    colours: Mapping[int, Colour] | None = None,
+) -> Iterator[Callable[[Window, Array], None]]:
+    """Yield a function that writes windows; the file is there when the block ends without an error.
+
+    Parameters
+    ----------
+    path
+        The file; its folder exists.
+    grid
+        Where the pixels lie.
+    bands
+        Name of each band → its number, from 1.
+    dtype, nodata
+        Type of the pixels, and the value that means "nothing here".
+    overviews
+        How pixels are put together in them: "average" or "mode".
+    tags
+        Texts to keep in the file.
+    colours
+        Value → red, green, blue, opacity (0–255) of an image of one uint8 band.
+
+    Yields
+    ------
+    callable
+        Takes a window of whole rows, from the top down and `BLOCK_PX` rows at a time, and its
+        pixels (rows, width, band).
+    """
+    plain = path.with_name(f".plain.{path.name}")
+    profile = {"driver": "GTiff", "count": len(bands), "height": grid.height, "width": grid.width}
+    layout = {"tiled": True, "blockxsize": BLOCK_PX, "blockysize": BLOCK_PX, "bigtiff": "if_safer"}
+    place = {"crs": grid.crs.to_wkt(), "transform": grid.transform, "nodata": nodata}
+    try:
+        with rasterio.open(
+            plain, "w", **profile, **layout, **place, dtype=np.dtype(dtype).name, compress="zstd"
+        ) as sink:
+            sink.update_tags(**tags)
+            for name, number in bands.items():
+                sink.set_band_description(number, name)
+            if colours is not None:
+                sink.write_colormap(1, dict(colours))
+
+            def write(window: Window, pixels: Array) -> None:
+                rows, cols = window.slices
+                sink.write(np.moveaxis(pixels, -1, 0), window=(_ends(rows), _ends(cols)))
+
+            yield write
+        rasterio.shutil.copy(
+            plain,
+            path,
+            driver="COG",
+            blocksize=BLOCK_PX,
+            compress="deflate",
+            predictor="yes",
+            overview_resampling=overviews,
+            bigtiff="if_safer",
+        )
+    finally:
+        plain.unlink(missing_ok=True)
+
+
+def _ends(part: slice) -> tuple[int, int]:
+    return part.start, part.stop

@@ -1,0 +1,104 @@
+"""Outlines of predicted classes: from a raster of class ids to a GeoPackage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pyogrio
+import rasterio
+import shapely
+from rasterio import features
+from shapely.geometry import shape
+
+from gim_cv.grid import Float, apply
+from gim_cv.patches import IGNORE
+
+LAYER = "prediction"
+NO_TIME = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
+"""A GeoPackage holds the time of its last change: the same polygons would have other bytes."""
+
+
+def outline_classes(
+    path: Path,
+    names: Sequence[str],
+    *,
+    cell_m2: float,
+    min_area_m2: float,
+    fill_holes_m2: float,
+    simplify_px: float,
+) -> gpd.GeoDataFrame:
+    """Return the connected regions of every class but 0 as polygons.
+
+    Pixels that meet at a corner only are not connected. The raster is read line by line.
+
+    Parameters
+    ----------
+    path
+        Raster of class ids in its first band; 0 and 255 have no polygons.
+    names
+        Name of class 0, 1, ….
+    cell_m2
+        Area of a pixel on the ground, m².
+    min_area_m2
+        Smaller polygons are left out, measured before they are simplified.
+    fill_holes_m2
+        Smaller holes are filled.
+    simplify_px
+        How far an outline may be moved to have fewer corners, px; 0 follows the pixels' edges.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        ``class_id``, ``class_name``, ``area_m2`` (of the polygon as it is, on the ground) and
+        `geometry` in the raster's CRS, in the order of the raster's rows.
+
+    Source: Douglas & Peucker 1973, "Algorithms for the reduction of the number of points", by
+    GEOS, which keeps polygons valid.
+    """
+    with rasterio.open(path) as raster:
+        found = list(_regions(raster, min_area_m2 / cell_m2, fill_holes_m2 / cell_m2))
+        crs, transform = raster.crs, raster.transform
+    ids = [class_id for class_id, _ in found]
+    outlines = np.array([polygon for _, polygon in found], dtype=object)
+    if simplify_px:
+        outlines = shapely.simplify(outlines, simplify_px)
+    table = {
+        "class_id": np.array(ids, np.int32),
+        "class_name": [names[class_id] for class_id in ids],
+        "area_m2": np.round(shapely.area(outlines).astype(float) * cell_m2, 2),
+    }
+    a, b, c, d, e, f = transform[:6]
+    placed = gpd.GeoSeries(outlines, crs=crs).affine_transform([a, b, d, e, c, f])
+    return gpd.GeoDataFrame(table, geometry=placed, crs=crs)
+
+
+def write_polygons(path: Path, polygons: gpd.GeoDataFrame) -> None:
+    """Write polygons as a GeoPackage with one layer; equal polygons, equal bytes."""
+    pyogrio.set_gdal_config_options(NO_TIME)
+    try:
+        pyogrio.write_dataframe(polygons, path, driver="GPKG", layer=LAYER, geometry_type="Polygon")
+    finally:
+        pyogrio.set_gdal_config_options(dict.fromkeys(NO_TIME))
+
+
+def _regions(raster: Any, least: float, hole: float) -> Iterator[tuple[int, Any]]:
+    """Yield class and polygon, in pixels, of all regions of at least so many pixels."""
+    band, inverse = rasterio.band(raster, 1), ~raster.transform
+
+    def in_pixels(points: Float) -> Float:
+        return np.rint(np.stack(apply(inverse, *points.T), axis=1))  # GDAL places them on the map
+
+    for outline, value in features.shapes(band, mask=band):
+        if value == IGNORE:
+            continue
+        polygon = shapely.transform(shape(outline), in_pixels)
+        filled = shapely.Polygon(
+            polygon.exterior,
+            [ring for ring in polygon.interiors if shapely.Polygon(ring).area >= hole],
+        )
+        if filled.area >= least:
+            yield int(value), filled
