@@ -56,6 +56,11 @@ class Catalog(Entry):
     datasets: dict[Annotated[str, Field(pattern=NAME)], DatasetSpec]
     scenes: dict[str, Scene] = Field(default_factory=dict)
 
+    @classmethod
+    def tables(cls) -> list[str]:
+        """Return the names of the tables; dvc.yaml reads each, empty or not."""
+        return [name for name in cls.model_fields if name != "path"]
+
     @model_validator(mode="before")
     @classmethod
     def _dvc_sees_all_names(cls, data: dict[str, Any]) -> dict[str, Any]:

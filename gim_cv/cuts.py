@@ -145,16 +145,12 @@ def read_pipelines(image: Pipeline, mask: Pipeline) -> Cut:
                 expected=f"{value} as for images",
                 found=f"{both[1][what]} for masks",
             )
-    selector, resampler = (
-        _only(image, ChannelSelector, "image"),
-        _only(mask, ImageResampler, "mask"),
-    )
-    channels = None if selector is None else selector.channels
+    resampler = _only(mask, ImageResampler, "mask")
     return Cut(
         patch_px=both[0]["window_dims"][0],
         overlap=0.5 if isinstance(tilers[0], OverlappingTiler) else 0.0,
         resample_factor=both[0]["resample_factor"],
-        bands=None if channels is None else tuple(int(band) + 1 for band in channels),
+        bands=_bands(image, "image"),
         mask_fraction=0.1 if resampler is None else float(resampler.mask_fraction),
         positive=_positive(_only(mask, BinariserRGB, "mask")),
         seed=both[0]["shuffle seed"],
@@ -202,12 +198,11 @@ def read_inference_pipeline(image: Pipeline) -> Look:
     if _only(image, Tiler, "inference") is None:
         raise ConfigError("the inference pipeline cuts no windows", expected="a Tiler")
     found = _geometry(image, "inference")
-    selector = _only(image, ChannelSelector, "inference")
     scaler = _only(image, SimpleInputScaler, "inference")
     return Look(
         window_px=found["window_dims"][0],
         resample_factor=found["resample_factor"],
-        bands=None if selector is None else tuple(int(band) + 1 for band in selector.channels),
+        bands=_bands(image, "inference"),
         scale=1.0 if scaler is None else float(1 / scaler.sf),
     )
 
@@ -252,6 +247,14 @@ def _geometry(pipeline: Pipeline, who: str) -> dict[str, Any]:
         "resample_factor": factor,
         "shuffle seed": None if shuffler is None else int(shuffler.seed),
     }
+
+
+def _bands(pipeline: Pipeline, who: str) -> tuple[int, ...] | None:
+    """Return the numbers, from 1, of the bands that a pipeline keeps; None: all."""
+    selector = _only(pipeline, ChannelSelector, who)
+    if selector is None or selector.channels is None:
+        return None
+    return tuple(int(band) + 1 for band in selector.channels)
 
 
 def _positive(binariser: BinariserRGB | None) -> int | tuple[int, int, int] | None:

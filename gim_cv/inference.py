@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from gim_cv.catalog import Scene
 from gim_cv.config import project
 from gim_cv.cuts import read_inference_pipeline
-from gim_cv.errors import ConfigError, GimError, RunError
+from gim_cv.errors import ConfigError, GimError, RunError, UnknownError
 from gim_cv.files import Source, check_name, name_of, paths_of
 from gim_cv.maps import CLASSES
 from gim_cv.pipelines import get_image_inference_pipeline
@@ -139,15 +139,17 @@ class InferenceDataset:
         RunError
             Nothing is prepared yet.
         ConfigError, MissingError
-            See `Predictor.of_run` and `Predictor.of_model`; or `how` has no such option.
+            See `Predictor.of_run` and `Predictor.of_model`.
+        UnknownError
+            There is no such option in `how`.
         DataError
             The image has other bands or another type than those that the run was trained on.
         """
         if not self._prepared:
             raise RunError(f"{self.name} is not prepared", remedy="Call prepare()")
-        unknown = sorted(how.keys() - HOW.keys())
-        if unknown:
-            raise ConfigError("no such option", expected=", ".join(HOW), found=unknown[0])
+        for name in how:
+            if name not in HOW:
+                raise UnknownError.among("option", name, HOW)
         predictor = predictor_for(model, classes, self.look.scale, threshold, symmetries=symmetries)
         image = predictor.open_image(
             self.image_paths, resolution_m=self._target_m, **self._options()

@@ -140,6 +140,7 @@ def make_project(folder: Path, names=("a", "b")) -> Path:
             n: {"source": "scenes", "image": f"{n}.tif", "labels": f"{n}.geojson"} for n in names
         },
         "datasets": {"all": {"pairs": list(names), "resolution_m": 0.5}},
+        "scenes": {"tile": {"source": "scenes", "image": "a.tif"}},
     }
     return start_project(folder, catalog, {"datasets": "all", **TINY})
 
@@ -164,6 +165,7 @@ def make_real_project(folder: Path, shared_data: Path, params: dict) -> Path:
         },
         "pairs": REAL_PAIRS,
         "datasets": {"hot": {"pairs": list(REAL_PAIRS), "resolution_m": 0.3}},
+        "scenes": {},
     }
     return start_project(folder, catalog, {"datasets": "hot", **params})
 

@@ -34,5 +34,25 @@ def upgrade() -> None:
         console.print(f"[green]✓[/] {path} renewed")
     for path in done.kept:
         console.print(f"[yellow]![/] {path} differs, and you have edited it: kept as it is")
+    for key in lacking_keys(project().root):
+        console.print(f"[yellow]![/] {key} is lacking: add it, as in a new project (gim-cv init)")
     stages = f"other code: {', '.join(done.stages)}" if done.stages else "no stage has other code"
     console.print(f"{stages}. `dvc repro` runs what that changes.", markup=False)
+
+
+def lacking_keys(root: Path) -> list[str]:
+    """Return the keys, as ``params.yaml: predict``, that a project's own files are to get."""
+    from gim_cv.catalog import Catalog
+    from gim_cv.config import Params, Project
+    from gim_cv.yamlfile import read_yaml
+
+    here = Project(root)
+    tables, values = read_yaml(here.catalog), read_yaml(here.params)
+    lacking = [f"data/catalog.yaml: {name}" for name in Catalog.tables() if name not in tables]
+    for name, field in Params.model_fields.items():
+        inner = getattr(field.annotation, "model_fields", {})
+        if name not in values:
+            lacking.append(f"params.yaml: {name}")
+        elif isinstance(values[name], dict):
+            lacking += [f"params.yaml: {name}.{key}" for key in inner if key not in values[name]]
+    return lacking

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import rasterio
 import yaml
 from projects import (
     changed_stages,
@@ -20,7 +21,7 @@ from projects import (
 )
 
 pytestmark = pytest.mark.e2e
-LEARNING = ["train", "evaluate", "report"]
+LEARNING = {"train", "evaluate", "report", "predict@tile"}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_a_second_run_runs_nothing_and_leaves_the_tree_clean(built):
 
 def test_an_experiment_with_another_loss_runs_training_alone(project):
     text = run(project, "dvc", "exp", "run", "-S", "loss=tversky", "-n", "with-tversky")
-    assert stages_run(text) == LEARNING
+    assert set(stages_run(text)) == LEARNING
     rows = json.loads(run(project, "dvc", "exp", "show", "--json"))
     shown = json.dumps(rows)
     assert "with-tversky" in shown
@@ -66,7 +67,8 @@ def test_an_edit_marks_what_depends_on_it_and_nothing_else(project):
     losses = next((project / "gim_cv" / "losses").glob("overlap.py"))
     original = losses.read_text()
     losses.write_text(original + "\n# an edit\n")
-    assert changed_stages(project) == {"train", "evaluate"}  # which loads models of any loss
+    loading = {"evaluate", "predict@tile"}  # which load models of any loss
+    assert changed_stages(project) == {"train"} | loading
     losses.write_text(original)
     assert changed_stages(project) == set()
     edit_yaml(project / "data/catalog.yaml", force_split)
@@ -225,3 +227,35 @@ def test_verify_finds_an_output_that_the_cache_lost(project):
     text = run(project, "gim-cv", "verify", check=False)
     assert "missing from DVC's cache" in text
     assert "✓ data/patches/a.zarr" in text
+
+
+def test_scenes_are_predicted_on_their_own_grid_and_any_raster_by_the_command(project, tmp_path):
+    with rasterio.open(project / "data/raw/scenes/a.tif") as image:
+        grid = image.crs, image.transform, image.shape
+    for name in ("probability.tif", "classes.tif"):
+        with rasterio.open(project / "data/predictions/tile" / name) as found:
+            assert (found.crs, found.transform, found.shape) == grid
+    metrics = json.loads((project / "data/results/evaluate/metrics.json").read_text())
+    about = json.loads((project / "data/predictions/tile/prediction.json").read_text())
+    assert about["threshold"] == metrics["threshold"]
+
+    (tmp_path / "torn.tif").write_bytes(b"II*\0")
+    files = ["data/raw/scenes/a.tif", str(tmp_path / "torn.tif")]
+    out = tmp_path / "out"
+    said = run(project, "gim-cv", "predict", *files, "-o", str(out), "--skip-failures", check=False)
+    assert f"✓ {out}/a: background" in said
+    assert "✗ torn" in said
+    for name in ("probability.tif", "classes.tif", "polygons.gpkg", "quicklook.png"):
+        twin = project / "data/predictions/tile" / name
+        assert (out / "a" / name).read_bytes() == twin.read_bytes()
+    said = run(project, "gim-cv", "predict", *files, "-o", str(out), check=False)
+    assert "error: " in said
+    assert "torn.tif: not a raster" in said
+
+
+def test_a_new_scene_is_predicted_alone(project):
+    def add(catalog):
+        catalog["scenes"]["other"] = {"source": "scenes", "image": "b.tif"}
+
+    edit_yaml(project / "data/catalog.yaml", add)
+    assert stages_run(run(project, "dvc", "repro")) == ["predict@other"]

@@ -39,6 +39,7 @@ def test_a_project_of_the_wheel_runs_and_an_upgrade_reruns_what_it_changed(
         "sources": {"scenes": {"url": "file:scenes", "licence": "CC0"}},
         "pairs": pairs,
         "datasets": {"all": {"pairs": ["a", "b"], "resolution_m": 0.5}},
+        "scenes": {},
     }
     (project / "data/catalog.yaml").write_text(yaml.safe_dump(catalog))
 

@@ -1,12 +1,16 @@
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
 from imports import ROOT
 from projects import environment
+from typer.testing import CliRunner
 
 from gim_cv import template
+from gim_cv.cli import app
+from gim_cv.commands.projects import lacking_keys
 from gim_cv.errors import ConfigError, RunError
 
 STAGES = {"fetch", "recipes", "manifest", "combine", "train", "evaluate", "report", "predict"}
@@ -131,3 +135,20 @@ def test_the_code_of_a_project_is_known_by_each_file_that_its_stage_lists(tmp_pa
 
 def test_a_checkout_needs_no_code_file(tmp_path):
     template.check_code(tmp_path, "prepare")
+
+
+def test_an_upgrade_names_the_keys_that_the_users_files_lack(tmp_path, monkeypatch, identity):
+    template.init_project(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path / "mine")
+    assert lacking_keys(Path()) == []
+    for name, drop in (("data/catalog.yaml", ["scenes"]), ("params.yaml", ["predict"])):
+        values = yaml.safe_load(Path(name).read_text())
+        for key in drop:
+            del values[key]
+        values.get("train", {}).pop("workers", None)
+        values.get("loss_args", {}).pop("dice", None)
+        Path(name).write_text(yaml.safe_dump(values))
+    said = CliRunner().invoke(app, ["upgrade"]).output
+    for key in ("data/catalog.yaml: scenes", "params.yaml: predict", "params.yaml: train.workers"):
+        assert f"! {key} is lacking: add it" in said
+    assert said.count("is lacking") == 3
