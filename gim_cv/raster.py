@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as FileWindow
 
-from gim_cv.atomic import atomic_file
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import MOST_PX, Window, blank
@@ -252,48 +250,3 @@ def _resampler(
     rows = Axis(native.height, target.height, factors[0])
     cols = Axis(native.width, target.width, factors[1])
     return None if factors == (1, 1) else Resampler(rows, cols, resampling)
-
-
-def write_raster(path: Path, array: Array, grid: PixelGrid, *, nodata: float | None) -> None:
-    """Write an array as a tiled, compressed GeoTIFF that is either whole or absent.
-
-    Parameters
-    ----------
-    path
-        The file; its folder is made.
-    array
-        (h, w) or (h, w, bands) of the grid's size.
-    grid
-        Where the pixels lie.
-    nodata
-        Value that means "nothing here", or None.
-
-    Raises
-    ------
-    DataError
-        The array does not have the grid's size.
-    """
-    planes = array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
-    if planes.shape[1:] != (grid.height, grid.width):
-        expected, found = f"{grid.height} by {grid.width} px", f"{planes.shape[1:]}"
-        raise DataError("the array is not the grid's size", expected=expected, found=found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        atomic_file(path) as part,
-        rasterio.open(
-            part,
-            "w",
-            driver="GTiff",
-            count=len(planes),
-            height=grid.height,
-            width=grid.width,
-            dtype=array.dtype,
-            crs=grid.crs.to_wkt(),
-            transform=grid.transform,
-            nodata=nodata,
-            tiled=True,
-            compress="deflate",
-            bigtiff="if_safer",
-        ) as sink,
-    ):
-        sink.write(planes)

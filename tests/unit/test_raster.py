@@ -10,7 +10,7 @@ from scenes import PLAIN, Scene, pixel_values
 
 from gim_cv.errors import DataError, MissingError, UnknownError
 from gim_cv.patches import Window
-from gim_cv.raster import open_image, write_raster
+from gim_cv.raster import open_image
 
 WHOLE = Window(0, 0, 96, 96)
 
@@ -185,24 +185,6 @@ def test_what_is_not_there_is_refused(tmp_path):
         open_it(path, bands=["gren"])
     with pytest.raises(DataError, match="no such band"):
         open_it(path, bands=[4])
-
-
-def test_a_written_raster_reads_back(tmp_path):
-    source = open_it(Scene().write(tmp_path) / "image.tif")
-    pixels, _ = source.read(WHOLE)
-    write_raster(tmp_path / "out" / "copy.tif", pixels, source.grid, nodata=0)
-    copy = open_it(tmp_path / "out" / "copy.tif")
-    assert copy.grid == source.grid
-    assert copy.nodata == 0
-    assert np.array_equal(copy.read(WHOLE)[0], pixels)
-    assert [p.name for p in (tmp_path / "out").iterdir()] == ["copy.tif"]
-
-
-def test_a_failed_write_leaves_nothing(tmp_path):
-    source = open_it(Scene().write(tmp_path) / "image.tif")
-    with pytest.raises(DataError, match="grid"):
-        write_raster(tmp_path / "bad.tif", np.zeros((3, 3), np.uint8), source.grid, nodata=None)
-    assert not (tmp_path / "bad.tif").exists()
 
 
 def test_a_raster_too_large_for_exact_labels_is_refused(tmp_path):
