@@ -36,6 +36,22 @@ def audit_table(audits: Iterable[PairAudit], totals: Mapping[str, float]) -> Gro
     return Group(table, Text(), notes, Text(line.format(**totals), style="bold"))
 
 
+def scene_lines(audits: Iterable[PairAudit]) -> Text:
+    """Return a line about each scene, and below it what is wrong or doubtful."""
+    lines = Text()
+    for audit in audits:
+        facts = audit.facts
+        if facts:
+            metres = max(facts["resolution_m"])
+            size = f"{facts['height']} × {facts['width']} px of {metres:.3g} m"
+            lines.append(f"scene {audit.name}: {size}, {', '.join(facts['bands'])}\n")
+        for error in audit.errors:
+            lines.append(f"✗ scene {audit.name}: {error}\n", style="red")
+        for warning in audit.warnings:
+            lines.append(f"! scene {audit.name}: {warning}\n", style="yellow")
+    return lines
+
+
 def choice_table(choice: Choice, *, metric: str, split: str) -> Group:
     """Return the runs as a table, best first, and under it which is chosen and why."""
     table = Table(header_style="bold", box=None, pad_edge=False)

@@ -48,12 +48,13 @@ def check(
     pairs: list[str] = typer.Argument(None, help="Pairs to look at; all where none is named."),
     as_json: bool = typer.Option(False, "--json", help="JSON for machines, no table."),
 ) -> None:
-    """Audit the catalog's data before any work; exit status 1 where a pair cannot be prepared."""
+    """Audit the catalog's data before any work; exit status 1 where an image cannot be used."""
     from gim_cv.audit import audit_pairs, compare_resolutions, totals
     from gim_cv.catalog import load_catalog
     from gim_cv.config import load_params, project
     from gim_cv.ground import GroundSplit
-    from gim_cv.tables import audit_table
+    from gim_cv.sceneaudit import audit_scenes
+    from gim_cv.tables import audit_table, scene_lines
 
     here = project()
     catalog, params = load_catalog(here.catalog), load_params(here.params)
@@ -65,11 +66,16 @@ def check(
         **params.prepare.model_dump(),
     )
     compare_resolutions(audits, catalog.datasets)
+    scenes = [] if pairs else audit_scenes(catalog.scenes.values(), here.raw, audits)
     summary = totals(audits)
     if as_json:
-        rows = [audit.as_dict() for audit in audits]
-        typer.echo(json.dumps({"pairs": rows, "totals": summary}, indent=2, sort_keys=True))
+        rows = {
+            key: [audit.as_dict() for audit in found]
+            for key, found in (("pairs", audits), ("scenes", scenes))
+        }
+        typer.echo(json.dumps({**rows, "totals": summary}, indent=2, sort_keys=True))
     else:
         Console().print(audit_table(audits, summary))
-    if summary["errors"]:
+        Console(soft_wrap=True).print(scene_lines(scenes), end="")
+    if summary["errors"] or any(scene.errors for scene in scenes):
         raise typer.Exit(1)

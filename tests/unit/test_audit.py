@@ -10,7 +10,10 @@ from varieties import BAD, GRID, PREPARE, SPLIT, Scene, mask, pixels, plain, wri
 
 from gim_cv.audit import PairAudit, audit_pair, audit_pairs, compare_resolutions, totals
 from gim_cv.catalog import DatasetSpec, Pair
+from gim_cv.catalog import Scene as Entry
 from gim_cv.ground import GroundSplit
+from gim_cv.sceneaudit import audit_scenes
+from gim_cv.tables import scene_lines
 
 OPTIONS = PREPARE | {"split": GroundSplit(**SPLIT)}
 
@@ -103,6 +106,25 @@ def test_real_labels_sit_on_their_roofs(shared_data, tmp_path):
         assert max(map(abs, audit.facts["shift_px"])) <= 1, name
 
 
+def test_scenes_are_looked_at_beside_the_pairs(scene):
+    plain(scene)
+    raw = scene.folder.parent
+    write_tif(scene.folder / "other.tif", pixels(bands=4, dtype="uint16"))
+    (scene.folder / "torn.tif").write_bytes(b"II*\0")
+    pairs = audit_pairs([pair(scene)], raw, **OPTIONS)
+    files = {"good": scene.pair["image"], "other": "other.tif", "torn": "torn.tif"}
+    entries = [Entry(name=name, source="s", image=file) for name, file in files.items()]
+    good, other, torn = audit_scenes(entries, raw, pairs)
+    assert (good.warnings, good.errors, good.facts["height"]) == ([], [], 96)
+    assert "has the bands" in other.warnings[0]
+    assert other.warnings[1] == "has pixels of uint16, where pairs have uint8"
+    assert "not a raster" in torn.errors[0]
+    found = scene_lines([good, other, torn]).plain
+    assert found.startswith("scene good: 96 × 96 px of 0.5 m, ")
+    assert "! scene other: has pixels of uint16" in found
+    assert "✗ scene torn: " in found
+
+
 @pytest.mark.e2e
 def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
     folder = make_project(tmp_path / "project")
@@ -112,6 +134,8 @@ def test_the_command_prints_a_table_or_json_and_fails_on_errors(tmp_path):
     assert "train/val/test" in run(folder, "gim-cv", "check")
     found = json.loads(run(folder, "gim-cv", "check", "--json", "a"))
     assert [row["name"] for row in found["pairs"]] == ["a"]
+    assert found["scenes"] == []
+    assert "scene tile: 192 × 192 px of 0.5 m" in run(folder, "gim-cv", "check")
     prepared = run(folder, "python3", "-m", "stages.prepare", "a")
     said = [line.removeprefix("warning: a: ") for line in prepared.splitlines()]
     assert said == found["pairs"][0]["warnings"]

@@ -1,0 +1,67 @@
+"""What the catalog's scenes are, before any work: whether they can be read and predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gim_cv.audit import PairAudit
+from gim_cv.catalog import Scene
+from gim_cv.errors import GimError
+from gim_cv.raster import open_image
+
+
+def audit_scenes(
+    scenes: Iterable[Scene], raw_dir: Path, pairs: Iterable[PairAudit]
+) -> list[PairAudit]:
+    """Return an audit of each scene from its header, beside the pairs that a model will learn from.
+
+    Parameters
+    ----------
+    scenes
+        The catalog's entries.
+    raw_dir
+        Folder of the sources.
+    pairs
+        Audits of the pairs.
+    """
+    facts = [audit.facts for audit in pairs if audit.facts]
+    return [_audit(scene, raw_dir, facts) for scene in scenes]
+
+
+def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudit:
+    try:
+        image = open_image(
+            scene.image_paths(raw_dir),
+            bands=scene.bands,
+            bounds=scene.bounds,
+            nodata=scene.nodata,
+            image_crs=scene.image_crs,
+            resolution_m=0.0,
+            resampling="bilinear",
+        )
+    except GimError as err:
+        return PairAudit(scene.name, errors=[str(err)])
+    bands, dtype = list(image.band_names), image.dtype.name
+    found = PairAudit(
+        scene.name,
+        {
+            "height": image.grid.height,
+            "width": image.grid.width,
+            "resolution_m": [round(value, 4) for value in image.grid.resolution_m],
+            "bands": bands,
+            "dtype": dtype,
+        },
+    )
+    if pairs and not any(_fits(bands, pair["bands"]) for pair in pairs):
+        expected = ", ".join(pairs[0]["bands"])
+        found.warnings.append(f"has the bands {', '.join(bands)}, where pairs have {expected}")
+    if pairs and dtype not in {pair["dtype"] for pair in pairs}:
+        found.warnings.append(f"has pixels of {dtype}, where pairs have {pairs[0]['dtype']}")
+    return found
+
+
+def _fits(bands: list[str], trained: list[str]) -> bool:
+    """Return whether a model of the bands `trained` can be shown `bands`, by name or number."""
+    return len(bands) == len(trained) or set(trained) <= set(bands)
