@@ -153,8 +153,8 @@ class Predictor:
         shape = getattr(model, "input_shape", None)
         channels = getattr(model, "output_shape", (None,))[-1]
         expected = 1 if len(classes) == 2 else len(classes)
-        images = isinstance(shape, tuple) and len(shape) == 4 and shape[-1] is not None
-        if not images or channels != expected:
+        bands = shape[-1] if isinstance(shape, tuple) and len(shape) == 4 else None
+        if bands is None or channels != expected:
             raise ConfigError(
                 f"no model of images for the classes {', '.join(classes)}",
                 expected=f"(batch, row, col, band) to (batch, row, col, {expected})",
@@ -167,7 +167,7 @@ class Predictor:
             tuple(classes),
             scale,
             level,
-            int(shape[-1]),
+            int(bands),
             None,
             None,
             None,
