@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gim_cv import maps
 from gim_cv.patches import Window
 from gim_cv.prediction import Options, predict_scene
 from gim_cv.predictor import Predictor
@@ -99,7 +100,9 @@ def whole(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     return image.read_native(Window(0, 0, image.native.height, image.native.width))
 
 
-def run(folder: Path, *, kill_at: int = 0, kill_in: int = 0) -> tuple[int, int, int]:
+def run(
+    folder: Path, *, kill_at: int = 0, kill_in: int = 0, overwrite: bool = False
+) -> tuple[int, int, int]:
     """Predict ``folder/image.tif`` into ``folder/out`` in a process of its own.
 
     Parameters
@@ -110,13 +113,15 @@ def run(folder: Path, *, kill_at: int = 0, kill_in: int = 0) -> tuple[int, int, 
         The file operation below ``tmp`` or upon ``out`` to die before, from 1; 0: none.
     kill_in
         The batch to die in, from 1; 0: none.
+    overwrite
+        Whether older results are replaced.
 
     Returns
     -------
     tuple
         Exit code (-9 when killed), number of file operations and of windows asked.
     """
-    process = PROCESSES.Process(target=_predict, args=(folder, kill_at, kill_in))
+    process = PROCESSES.Process(target=_predict, args=(folder, kill_at, kill_in, overwrite))
     process.start()
     process.join()
     done = process.exitcode == 0
@@ -124,7 +129,7 @@ def run(folder: Path, *, kill_at: int = 0, kill_in: int = 0) -> tuple[int, int, 
     return process.exitcode, count, asked
 
 
-def _predict(folder: Path, kill_at: int, kill_in: int) -> None:
+def _predict(folder: Path, kill_at: int, kill_in: int, overwrite: bool) -> None:
     count, roots = 0, (str(folder / "tmp"), str(folder / "out"))
 
     def hook(_event: str, args: tuple[Any, ...]) -> None:
@@ -141,7 +146,8 @@ def _predict(folder: Path, kill_at: int, kill_in: int) -> None:
 
     model = Asked(answer)
     sys.addaudithook(hook)
-    predict(folder / "image.tif", folder / "out", predictor(model), tmp_dir=folder / "tmp")
+    options = {"tmp_dir": folder / "tmp", "overwrite": overwrite}
+    predict(folder / "image.tif", folder / "out", predictor(model), **options)
     (folder / "count").write_text(f"{count} {model.windows}")
 
 
@@ -156,6 +162,7 @@ def peak(path: Path, out: Path, **options: Any) -> tuple[float, float]:
 
 def _measure(path: Path, out: Path, options: dict[str, Any], found: Any) -> None:
     os.environ["GDAL_CACHEMAX"] = "4"
+    maps.PICTURE_PX = 100  # a picture is the same size for all but small scenes
     tracemalloc.start()
     predict(path, out, **options)
     arrays = tracemalloc.get_traced_memory()[1] / 2**20
