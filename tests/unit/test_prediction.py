@@ -114,6 +114,13 @@ def nodata_of_the_file(path):
         sink.nodata = 0
 
 
+def not_a_number_in_one_band(path):
+    with rasterio.open(path, "r+") as sink:
+        pixels = sink.read()
+        pixels[1, 10:50, 20:40] = np.nan
+        sink.write(pixels)
+
+
 def internal_mask(path):
     mask = np.full((96, 96), 255, np.uint8)
     mask[:40, 30:] = 0
@@ -121,10 +128,10 @@ def internal_mask(path):
         sink.write_mask(mask)
 
 
-@pytest.mark.parametrize("change", [nodata_of_the_file, internal_mask])
+@pytest.mark.parametrize("change", [nodata_of_the_file, not_a_number_in_one_band, internal_mask])
 @pytest.mark.parametrize("overlap", [0.0, 0.5])
 def test_nodata_is_kept_and_changes_nothing_around_it(tmp_path, change, overlap):
-    path = Scene().write_image(tmp_path)
+    path = Scene(dtype="float32").write_image(tmp_path)
     change(path)
     pixels, valid = whole(path)
     assert 0 < valid.sum() < valid.size
@@ -620,6 +627,11 @@ def test_unfinished_work_lies_where_it_is_told(tmp_path):
     predict(path, tmp_path / "results" / "out", predictor(answer), tmp_dir=tmp_path / "tmp")
     assert list((tmp_path / "tmp").iterdir()) == []
     assert [item.name for item in (tmp_path / "results").iterdir()] == ["out"]
+
+
+def test_nothing_is_drawn_where_there_is_no_terminal(tmp_path, capsys):
+    predict(Scene().write_image(tmp_path), tmp_path / "out", progress="scene")
+    assert capsys.readouterr() == ("", "")
 
 
 def tall(path, height):
