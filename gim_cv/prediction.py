@@ -96,9 +96,9 @@ def predict_scene(
     """Write the prediction of a scene, whole or not at all; return what ``prediction.json`` says.
 
     The model sees overlapping windows; where they overlap, its answers are averaged, and count for
-    less towards a window's edges. Windows without a valid pixel are not looked at and are background:
-    of a resampled scene, also valid specks of less than half a pixel there. Memory is that of some
-    rows of windows, whatever the height of the scene. A killed call is gone on with at the row of
+    less towards a window's edges. Windows without a valid pixel are not looked at: valid specks in
+    them, less than half a pixel of a resampled scene, are background. Memory is that of some rows
+    of windows, whatever the height of the scene. A killed call is gone on with at the row of
     windows where it was.
 
     Parameters
