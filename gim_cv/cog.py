@@ -11,7 +11,10 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import DTypeLike, NDArray
+from rasterio.errors import RasterioError
 
+from gim_cv.atomic import atomic_file
+from gim_cv.errors import RunError
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import Window
 
@@ -50,13 +53,19 @@ def cog_writer(
     tags
         Texts to keep in the file.
     colours
-        Value → red, green, blue, opacity (0–255) of an image of one uint8 band.
+        Value → red, green, blue, opacity (0–255) of an image of one uint8 band. A TIFF keeps no
+        opacity: in the file, nodata alone is transparent.
 
     Yields
     ------
     callable
         Takes a window of whole rows, from the top down and `BLOCK_PX` rows at a time, and its
         pixels (rows, width, band).
+
+    Raises
+    ------
+    RunError
+        The disk was full at the last bytes.
     """
     plain = path.with_name(f".plain.{path.name}")
     profile = {"driver": "GTiff", "count": len(bands), "height": grid.height, "width": grid.width}
@@ -77,18 +86,44 @@ def cog_writer(
                 sink.write(np.moveaxis(pixels, -1, 0), window=(_ends(rows), _ends(cols)))
 
             yield write
-        rasterio.shutil.copy(
-            plain,
-            path,
-            driver="COG",
-            blocksize=BLOCK_PX,
-            compress="deflate",
-            predictor="yes",
-            overview_resampling=overviews,
-            bigtiff="if_safer",
-        )
+        _check_whole(plain)
+        with atomic_file(path) as part:
+            rasterio.shutil.copy(
+                plain,
+                part,
+                driver="COG",
+                blocksize=BLOCK_PX,
+                compress="deflate",
+                predictor="yes",
+                overview_resampling=overviews,
+                bigtiff="if_safer",
+            )
+            _check_whole(part)
     finally:
         plain.unlink(missing_ok=True)
+
+
+def _check_whole(path: Path) -> None:
+    """Return if all blocks are in the file: GDAL does not say what it cannot write at the end."""
+    size = path.stat().st_size
+    try:
+        with rasterio.open(path) as raster:
+            whole = all(end <= size for end in _block_ends(raster))
+    except (RasterioError, TypeError):  # no directory, or a block without a place
+        whole = False
+    if not whole:
+        raise RunError("could not be written", path=path, remedy="Make room on the disk")
+
+
+def _block_ends(raster: Any) -> Iterator[int]:
+    """Yield where each block of a TIFF ends, byte."""
+    for band in raster.indexes:
+        for (row, col), _ in raster.block_windows(band):
+            begin, size = (
+                raster.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=band)
+                for what in ("OFFSET", "SIZE")
+            )
+            yield int(begin) + int(size)
 
 
 def _ends(part: slice) -> tuple[int, int]:

@@ -171,6 +171,5 @@ def _resampled(back: Resampler, strips: Strips, window: Window) -> Iterator[Leve
 
 
 def _colours(classes: int) -> dict[int, tuple[int, ...]]:
-    """Return value → colour: background is transparent, and so is what is no class."""
-    drawn = {k: (*PALETTE[k % len(PALETTE)], 255) for k in range(1, classes)}
-    return {0: (0, 0, 0, 0), IGNORE: (0, 0, 0, 0), **drawn}
+    """Return value → colour; what is no class is transparent."""
+    return {IGNORE: (0, 0, 0, 0), **{k: (*PALETTE[k % len(PALETTE)], 255) for k in range(classes)}}

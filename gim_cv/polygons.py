@@ -11,6 +11,7 @@ import numpy as np
 import pyogrio
 import rasterio
 import shapely
+from numpy.typing import NDArray
 from rasterio import features
 from shapely.geometry import shape
 
@@ -18,6 +19,7 @@ from gim_cv.grid import Float, apply
 from gim_cv.patches import IGNORE
 
 LAYER = "prediction"
+Region = tuple[int, shapely.Polygon, list[shapely.Polygon]]
 NO_TIME = {"OGR_CURRENT_DATE": "2000-01-01T00:00:00.000Z"}
 """A GeoPackage holds the time of its last change: the same polygons would have other bytes."""
 
@@ -46,7 +48,7 @@ def outline_classes(
     min_area_m2
         Smaller polygons are left out, measured before they are simplified.
     fill_holes_m2
-        Smaller holes are filled.
+        Smaller holes are filled; what is of the same class inside is then part of the polygon.
     simplify_px
         How far an outline may be moved to have fewer corners, px; 0 follows the pixels' edges.
 
@@ -60,15 +62,14 @@ def outline_classes(
     GEOS, which keeps polygons valid.
     """
     with rasterio.open(path) as raster:
-        found = list(_regions(raster, min_area_m2 / cell_m2, fill_holes_m2 / cell_m2))
+        found = list(_regions(raster, fill_holes_m2 / cell_m2, min_area_m2 / cell_m2))
         crs, transform = raster.crs, raster.transform
-    ids = [class_id for class_id, _ in found]
-    outlines = np.array([polygon for _, polygon in found], dtype=object)
+    ids, outlines = _covered_once(found)
     if simplify_px:
         outlines = shapely.simplify(outlines, simplify_px)
     table = {
-        "class_id": np.array(ids, np.int32),
-        "class_name": [names[class_id] for class_id in ids],
+        "class_id": ids,
+        "class_name": np.array([names[class_id] for class_id in ids], dtype=object),
         "area_m2": np.round(shapely.area(outlines).astype(float) * cell_m2, 2),
     }
     a, b, c, d, e, f = transform[:6]
@@ -85,8 +86,8 @@ def write_polygons(path: Path, polygons: gpd.GeoDataFrame) -> None:
         pyogrio.set_gdal_config_options(dict.fromkeys(NO_TIME))
 
 
-def _regions(raster: Any, least: float, hole: float) -> Iterator[tuple[int, Any]]:
-    """Yield class and polygon, in pixels, of all regions of at least so many pixels."""
+def _regions(raster: Any, hole: float, least: float) -> Iterator[Region]:
+    """Yield class, polygon and filled holes, in pixels, of all regions of at least so many."""
     band, inverse = rasterio.band(raster, 1), ~raster.transform
 
     def in_pixels(points: Float) -> Float:
@@ -96,9 +97,21 @@ def _regions(raster: Any, least: float, hole: float) -> Iterator[tuple[int, Any]
         if value == IGNORE:
             continue
         polygon = shapely.transform(shape(outline), in_pixels)
-        filled = shapely.Polygon(
-            polygon.exterior,
-            [ring for ring in polygon.interiors if shapely.Polygon(ring).area >= hole],
-        )
+        holes = [shapely.Polygon(ring) for ring in polygon.interiors]
+        kept = [ring.exterior for ring in holes if ring.area >= hole]
+        filled = shapely.Polygon(polygon.exterior, kept)
         if filled.area >= least:
-            yield int(value), filled
+            yield int(value), filled, [ring for ring in holes if ring.area < hole]
+
+
+def _covered_once(found: Sequence[Region]) -> tuple[NDArray[np.int32], NDArray[Any]]:
+    """Return classes and polygons without those in a filled hole of their own class."""
+    ids = np.array([class_id for class_id, _, _ in found], np.int32)
+    outlines = np.array([polygon for _, polygon, _ in found], dtype=object)
+    holes = [(class_id, ring) for class_id, _, rings in found for ring in rings]
+    around = np.array([class_id for class_id, _ in holes], np.int32)
+    rings = np.array([ring for _, ring in holes], dtype=object)
+    outer, inner = shapely.STRtree(outlines).query(rings, predicate="covers")
+    kept = np.ones(len(ids), bool)
+    kept[inner[around[outer] == ids[inner]]] = False
+    return ids[kept], outlines[kept]

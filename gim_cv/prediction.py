@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from itertools import islice, zip_longest
-from math import prod
+from itertools import islice
+from math import inf, prod
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +33,7 @@ from gim_cv.polygons import outline_classes, write_polygons
 from gim_cv.predictor import Predictor
 from gim_cv.raster import ImageSource
 from gim_cv.recipe import recipe_difference
+from gim_cv.scanning import rows_of_windows, shown_windows
 from gim_cv.strips import Strips
 from gim_cv.symmetry import Image
 from gim_cv.unfinished import unfinished_folder, work_key
@@ -59,6 +59,11 @@ class Options:
         Windows at a time; it changes nothing but the last digits of a probability.
     min_area_m2, fill_holes_m2, simplify_px
         See `gim_cv.polygons.outline_classes`.
+
+    Raises
+    ------
+    ConfigError
+        A value is out of range.
     """
 
     window_px: int
@@ -69,8 +74,12 @@ class Options:
     simplify_px: float
 
     def __post_init__(self) -> None:
-        if self.batch < 1:
-            raise ConfigError("batch", expected="at least 1", found=self.batch)
+        step_px(self.window_px, self.overlap)
+        least = {"batch": 1, "min_area_m2": 0, "fill_holes_m2": 0, "simplify_px": 0}
+        for name, lowest in least.items():
+            value = getattr(self, name)
+            if not lowest <= value < inf:
+                raise ConfigError(name, expected=f"at least {lowest}", found=value)
 
 
 def predict_scene(
@@ -87,9 +96,10 @@ def predict_scene(
     """Write the prediction of a scene, whole or not at all; return what ``prediction.json`` says.
 
     The model sees overlapping windows; where they overlap, its answers are averaged, and count for
-    less towards a window's edges. Windows without a valid pixel are not looked at. Memory is that
-    of some rows of windows, whatever the height of the scene. A killed call is gone on with at the
-    row of windows where it was.
+    less towards a window's edges. Windows without a valid pixel are not looked at: valid specks in
+    them, less than half a pixel of a resampled scene, are background. Memory is that of some rows
+    of windows, whatever the height of the scene. A killed call is gone on with at the row of
+    windows where it was.
 
     Parameters
     ----------
@@ -119,8 +129,7 @@ def predict_scene(
         Pixels cannot be read; the model's answers are no probabilities.
     """
     recipe = scene_recipe(image, predictor, options, prune_fn)
-    _check_place(out_dir)
-    if not overwrite and (out_dir / ABOUT).is_file():
+    if _is_taken(out_dir) and not overwrite:
         return _finished(out_dir, recipe)
     with unfinished_folder(out_dir, work_key(recipe), tmp_dir=tmp_dir) as state:
         strips = Strips(state / "strips")
@@ -143,6 +152,7 @@ def scene_recipe(
         "window": [*image.origin, image.native.height, image.native.width],
         "nodata": None if image.nodata is None else repr(float(image.nodata)),
         "grid": image.grid.attrs(),
+        "resampling": None if image.resampler is None else image.resampler.method,
         "model": dict(predictor.about),
         "classes": list(predictor.classes),
         "options": asdict(options),
@@ -165,38 +175,11 @@ def predict_rows(
         options.window_px,
         step_px(options.window_px, options.overlap),
     )
-    rows = _rows(image, grid, strips.end)
-    windows = _valid_windows(_bar(rows, progress, len(rows_from(grid, strips.end))), grid)
+    rows = rows_of_windows(image, grid, strips.end)
+    windows = shown_windows(_bar(rows, progress, len(rows_from(grid, strips.end))), grid)
     answers = _answers(windows, predictor, options.batch, prune_fn)
     for _, values in blended(answers, grid, predictor.channels, strips.end):
         strips.add(as_levels(values.clip(0, 1)))  # sums of shares may be 1 + 1e-7
-
-
-def _rows(
-    image: ImageSource, grid: PatchGrid, first_row: int
-) -> Iterator[tuple[int, Array, NDArray[np.bool_]]]:
-    """Yield rows of windows: where they begin, px, image and validity; one is read ahead."""
-
-    def read(row: int) -> tuple[Array, NDArray[np.bool_]]:
-        return image.read(Window(row, 0, grid.patch_px, grid.shape[1]))
-
-    wanted = rows_from(grid, first_row).tolist()
-    with ThreadPoolExecutor(1, "scene") as reader:
-        coming = [reader.submit(read, row) for row in wanted[:1]]
-        for row, following in zip_longest(wanted, wanted[1:]):
-            found = coming.pop().result()
-            coming += [] if following is None else [reader.submit(read, following)]
-            yield row, *found
-
-
-def _valid_windows(
-    rows: Iterable[tuple[int, Array, NDArray[np.bool_]]], grid: PatchGrid
-) -> Iterator[tuple[Window, Array]]:
-    for row, pixels, valid in rows:
-        for col in grid.cols.tolist():
-            part = slice(col, col + grid.patch_px)
-            if valid[:, part].any():
-                yield Window(row, col, grid.patch_px, grid.patch_px), pixels[:, part]
 
 
 def _answers(
@@ -207,22 +190,21 @@ def _answers(
 ) -> Iterator[tuple[Window, Array]]:
     """Yield windows and their probabilities (h, w, channels)."""
     while part := list(islice(windows, batch)):
-        pruned = [prune_fn is not None and prune_fn(pixels) for _, pixels in part]
+        asked = [n for n, (_, pixels) in enumerate(part) if not (prune_fn and prune_fn(pixels))]
         images = np.zeros((batch, *part[0][1].shape), np.float32)  # one shape: compiled once
-        for place, (_, pixels) in zip(images, part, strict=False):
-            np.divide(pixels, np.float32(predictor.scale), out=place, casting="same_kind")
-        shape = (len(part), *images.shape[1:3], predictor.channels)
-        found = np.zeros(shape, np.float32)
-        if not all(pruned):
-            found[:] = predict_checked(predictor, images)[: len(part)]
-        found[pruned] = 0
+        for place, number in zip(images, asked, strict=False):
+            scale = np.float32(predictor.scale)
+            np.divide(part[number][1], scale, out=place, casting="same_kind")
+        found = np.zeros((len(part), *images.shape[1:3], predictor.channels), np.float32)
         if predictor.channels > 1:
-            found[pruned, ..., 0] = 1
+            found[..., 0] = 1
+        if asked:
+            found[asked] = predict_checked(predictor, images, len(asked))
         yield from zip((window for window, _ in part), found, strict=True)
 
 
-def predict_checked(predictor: Predictor, images: Image) -> Array:
-    """Return the probabilities (B, h, w, channels) of images.
+def predict_checked(predictor: Predictor, images: Image, count: int) -> Array:
+    """Return the probabilities (count, h, w, channels) of the first `count` images (B, h, w, C).
 
     Raises
     ------
@@ -232,10 +214,14 @@ def predict_checked(predictor: Predictor, images: Image) -> Array:
     found = np.asarray(predictor.predict(images), np.float32)
     expected = (*images.shape[:3], predictor.channels)
     if found.shape != expected:
-        what = "the model's answers have another shape than its images"
-        raise DataError(what, expected=expected, found=found.shape)
-    check_probability(found)
-    return found
+        raise DataError(
+            "the model's answers have another shape than its images",
+            expected=expected,
+            found=found.shape,
+            remedy="Take a model that answers for each pixel, or other windows",
+        )
+    check_probability(found[:count])
+    return found[:count]
 
 
 def _write_results(
@@ -290,32 +276,45 @@ def _class_rows(found: Summary, names: tuple[str, ...], cell_m2: float) -> dict[
     }
 
 
-def _check_place(out_dir: Path) -> None:
+def _is_taken(out_dir: Path) -> bool:
+    """Return whether there are files of a prediction; anything else there is an error."""
     if not out_dir.exists():
-        return
-    alien = sorted({path.name for path in out_dir.iterdir()} - FILES) if out_dir.is_dir() else []
-    if alien or not out_dir.is_dir():
+        return False
+    there = {path.name for path in out_dir.iterdir()} if out_dir.is_dir() else {"a file"}
+    if there - FILES:
         raise RunError(
             "a prediction written here would replace what is none",
             path=out_dir,
             expected="nothing, or the folder of an older prediction",
-            found=", ".join(alien) or "a file",
+            found=", ".join(sorted(there - FILES)),
             remedy="Name another folder, or move it away",
         )
+    return bool(there)
 
 
 def _finished(out_dir: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     """Return what a finished prediction says, if it is of the same image, model and options."""
-    about: dict[str, Any] = json.loads((out_dir / ABOUT).read_text(encoding="utf-8"))
-    different = recipe_difference(recipe, about["recipe"])
+    lacking = sorted(name for name in FILES if not (out_dir / name).is_file())
+    about = {} if lacking else _read_about(out_dir / ABOUT)
+    different = f"no {', '.join(lacking)}" if lacking else None
+    different = different or recipe_difference(recipe, about["recipe"])
     if different is not None:
         raise RunError(
-            "there is a prediction of something else",
+            "there is a prediction of something else, or a part of one",
             path=out_dir,
             found=different,
             remedy="Overwrite it, or name another folder",
         )
     return about
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return {**about, "recipe": dict(about["recipe"])}
+    except (ValueError, LookupError, TypeError) as err:
+        remedy = "Overwrite it, or name another folder"
+        raise DataError("says nothing of a prediction", path=path, remedy=remedy) from err
 
 
 def _bar(items: Iterable[Item], title: str | None, total: int) -> Iterable[Item]:

@@ -17,9 +17,10 @@ from gim_cv.catalog import Scene
 from gim_cv.curves import level_of, threshold_of
 from gim_cv.errors import ConfigError, DataError, MissingError
 from gim_cv.grid import NATIVE_TOLERANCE, PixelGrid
-from gim_cv.models.segmentalist import Segmentalist
-from gim_cv.raster import ImageSource, open_image
+from gim_cv.models.segmentalist import BEST_BY_VAL, Segmentalist
+from gim_cv.raster import SQUARE_TOLERANCE, ImageSource, open_image
 from gim_cv.rundir import find_evaluation, read_run, read_scores, run_digest
+from gim_cv.sources import sha256_of
 from gim_cv.symmetry import Predict, answers
 
 FACTS = ("band_names", "image_dtype", "resolution_m", "classes", "scale")
@@ -76,7 +77,7 @@ class Predictor:
             The run directory.
         threshold
             Probability (0–1) from which a pixel is foreground; None: the one that the run's
-            evaluation chose.
+            evaluation chose. Of more than two classes, the likeliest is chosen without one.
         symmetries
             Whether a prediction is the mean over the eight turns and mirror images of a window.
         evaluation
@@ -100,9 +101,17 @@ class Predictor:
                 remedy="Train it again with this gim_cv",
             )
         low, high = run["resolution_m"]
-        level = _level(run_dir, threshold, evaluation)
+        several = len(run["classes"]) > 2
+        level = level_of(0.5) if several else _level(run_dir, threshold, evaluation)
+        model = Segmentalist.load_from_metadata(run)
+        about = {
+            "run_sha256": run_digest(run_dir),
+            "weights_sha256": sha256_of(run_dir / BEST_BY_VAL),
+            "symmetries": symmetries,
+            "level": level,
+        }
         return cls(
-            answers(Segmentalist.load_from_metadata(run), symmetries=symmetries),
+            answers(model, symmetries=symmetries),
             tuple(run["classes"]),
             float(run["scale"]),
             level,
@@ -110,7 +119,7 @@ class Predictor:
             tuple(run["band_names"]),
             str(run["image_dtype"]),
             (float(low), float(high)),
-            {"run_sha256": run_digest(run_dir), "symmetries": symmetries, "level": level},
+            about,
         )
 
     @classmethod
@@ -144,7 +153,8 @@ class Predictor:
         shape = getattr(model, "input_shape", None)
         channels = getattr(model, "output_shape", (None,))[-1]
         expected = 1 if len(classes) == 2 else len(classes)
-        if not isinstance(shape, tuple) or len(shape) != 4 or channels != expected:
+        bands = shape[-1] if isinstance(shape, tuple) and len(shape) == 4 else None
+        if bands is None or channels != expected:
             raise ConfigError(
                 f"no model of images for the classes {', '.join(classes)}",
                 expected=f"(batch, row, col, band) to (batch, row, col, {expected})",
@@ -157,7 +167,7 @@ class Predictor:
             tuple(classes),
             scale,
             level,
-            int(shape[-1]),
+            int(bands),
             None,
             None,
             None,
@@ -218,16 +228,18 @@ class Predictor:
         """
         given: dict[str, Any] = {"bounds": bounds, "nodata": nodata, "image_crs": image_crs}
         given |= {"resampling": resampling}
-        image = open_image(list(paths), bands=bands, resolution_m=0.0, **given)
+        target = resolution_m
+        if target is None:  # its own is looked up at one that was trained at: it may not be square
+            target = 0.0 if self.resolution_m is None else self.resolution_m[0]
+        image = open_image(list(paths), bands=bands, resolution_m=target, **given)
+        if resolution_m is None:
+            target = self._target_m(image.native)
         known = self.band_names
         if bands is None and known is not None and set(known) <= set(image.band_names):
             bands = known
-            image = open_image(list(paths), bands=bands, resolution_m=0.0, **given)
+        image = open_image(list(paths), bands=bands, resolution_m=target, **given)
         self._check(image, paths[0])
-        target = self._target_m(image.native) if resolution_m is None else resolution_m
-        if not target:
-            return image
-        return open_image(list(paths), bands=bands, resolution_m=target, **given)
+        return image
 
     def _check(self, image: ImageSource, path: Path) -> None:
         if len(image.band_names) != self.bands:
@@ -248,14 +260,17 @@ class Predictor:
             )
 
     def _target_m(self, grid: PixelGrid) -> float:
-        """Return the resolution to predict at, m; 0: the image's own."""
+        """Return the resolution to predict at, m; 0: the image's own, whose pixels are square."""
         if self.resolution_m is None:
             return 0.0
         low, high = self.resolution_m
         own = math.sqrt(math.prod(grid.resolution_m))
         if own < low / (1 + NATIVE_TOLERANCE):
             return low
-        return high if own > high * (1 + NATIVE_TOLERANCE) else 0.0
+        if own > high * (1 + NATIVE_TOLERANCE):
+            return high
+        down, across = grid.resolution_m
+        return 0.0 if abs(down / across - 1) <= SQUARE_TOLERANCE else own
 
 
 def predictor_for(
@@ -302,8 +317,14 @@ def _level(run_dir: Path, threshold: float | None, evaluation: Path | None) -> i
 
 
 def _model_digest(model: Any) -> str:
-    """Return a hash of what a model is made of and of its weights."""
-    found = hashlib.sha256(json.dumps(model.get_config(), sort_keys=True, default=str).encode())
+    """Return a hash of what a model is made of and of its weights.
+
+    Keras counts the layers of a process in their names: here they are numbered in their order.
+    """
+    text = json.dumps(model.get_config(), sort_keys=True, default=str)
+    for number, layer in enumerate([model, *model.layers]):
+        text = text.replace(json.dumps(layer.name), str(number))
+    found = hashlib.sha256(text.encode())
     for weights in model.get_weights():
         found.update(np.ascontiguousarray(weights).tobytes())
     return found.hexdigest()

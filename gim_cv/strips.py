@@ -32,8 +32,8 @@ class Strips:
             self.end = self._ends[self.end]
 
     def add(self, levels: Levels) -> None:
-        """Keep the strip that follows on the last one."""
-        with atomic_file(self._path(self.end)) as part, part.open("wb") as handle:
+        """Keep the strip that follows on the last one, even if the machine stops."""
+        with atomic_file(self._path(self.end), sync=True) as part, part.open("wb") as handle:
             np.save(handle, levels)
         self._ends[self.end] = self.end + len(levels)
         self.end += len(levels)

@@ -21,7 +21,7 @@ DATA = {
     "scores", "shapes", "shift", "shuffle", "sources", "statistics", "store", "tally", "territory",
     "vectors", "verify", "writer", "ownership", "audit", "datasets", "training", "preprocessing",
     "agreement", "pooled", "passes", "standing", "blending", "cog", "maps", "polygons", "strips",
-    "symmetry",
+    "scanning", "symmetry",
 }  # fmt: skip
 LEARNING = {
     "losses",
