@@ -65,9 +65,9 @@ class Case(NamedTuple):
 
 
 CASES = {
-    "no_overlap": Case(0.0, (8192, 2048)),
-    "half_overlap": Case(0.5, (8192, 2048)),
-    "tall": Case(0.5, (32_768, 4096)),
+    "no_overlap": Case(0.0, (8192, 1024)),
+    "half_overlap": Case(0.5, (8192, 1024)),
+    "tall": Case(0.5, (32_768, 2048)),
     "model": Case(0.5, (1024, 512), model=True),
 }
 
