@@ -32,7 +32,7 @@ def write_pair(folder: Path, number: int, side: int, polygons: int | None) -> di
     profile = TIFF | {"height": side, "width": side, "transform": where}
     image, shape_file, raster = (f"{number}{end}" for end in (".tif", ".shp", ".mask.tif"))
     with rasterio.open(folder / image, "w", count=3, **profile) as sink:
-        _fill(sink, picture(number, min(side, TILE)), side)
+        _fill(sink, picture(number, min(side, TILE)), np.zeros((side, side), np.uint8))
     shapes = houses(polygons or side * side // 4_000, side, 100 + number)
     if polygons:
         there = shapely.transform(shapes, lambda xy: xy * METRES * [1, -1] + [where.c, where.f])
@@ -44,20 +44,34 @@ def write_pair(folder: Path, number: int, side: int, polygons: int | None) -> di
     return {"name": f"scene_{number}", "image": image, "labels": labels}
 
 
-def houses(count: int, side: int, seed: int) -> Any:
+def write_scene(path: Path, rows: int, cols: int) -> None:
+    """Write an image of `rows` by `cols` px in which a sixteenth of the ground is bright roofs."""
+    where = Affine(METRES, 0.0, LEFT, 0.0, -METRES, TOP)
+    profile = TIFF | {"height": rows, "width": cols, "transform": where}
+    shapes = houses(rows * cols // 6_000, rows, 100, cols)
+    roofs = rasterize(shapes, (rows, cols), default_value=80, dtype="uint8")
+    with rasterio.open(path, "w", count=3, **profile) as sink:
+        _fill(sink, picture(0, min(rows, cols, TILE)), roofs)
+
+
+def houses(count: int, rows: int, seed: int, cols: int | None = None) -> Any:
     """Return (count,) turned rectangles of 8 to 30 px a side, in pixel coordinates."""
     rng = np.random.default_rng(seed)
     half, angle = rng.uniform(4, 15, (count, 1, 2)), rng.uniform(0, np.pi, count)
     turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1)
     corners = half * np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    rings = corners @ turn.reshape(-1, 2, 2) + rng.uniform(0, side, (count, 1, 2))
+    rings = corners @ turn.reshape(-1, 2, 2) + rng.uniform(0, [cols or rows, rows], (count, 1, 2))
     return shapely.polygons(rings)
 
 
-def _fill(sink: Any, tile: np.ndarray, side: int) -> None:
+def _fill(sink: Any, tile: np.ndarray, brighter: np.ndarray) -> None:
     """Write `tile` over and over, turned and shifted, so that no two places are equal."""
-    for i, row in enumerate(range(0, side, TILE)):
-        for j, col in enumerate(range(0, side, TILE)):
+    side = len(tile)
+    for i, row in enumerate(range(0, sink.height, side)):
+        for j, col in enumerate(range(0, sink.width, side)):
+            more = brighter[row : row + side, col : col + side]
             part = np.roll(np.rot90(tile, i + j), (131 * i, 257 * j), axis=(0, 1))
-            part = np.moveaxis(part[: side - row, : side - col], -1, 0)
-            sink.write(part, window=Window(col, row, part.shape[2], part.shape[1]))
+            part = part[: more.shape[0], : more.shape[1]]
+            part = np.where(more[..., None] > 0, np.minimum(part, 175) + more[..., None], part)
+            place = Window(col, row, part.shape[1], part.shape[0])
+            sink.write(np.moveaxis(part, -1, 0), window=place)

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 from imports import ROOT
-from projects import environment
+from projects import environment, run
 
-from gim_cv.catalog import DatasetSpec, Pair, Source
+from gim_cv.catalog import DatasetSpec, Pair, Scene, Source
 from gim_cv.config import Params
 
 sys.path.insert(0, str(ROOT))
@@ -61,15 +61,16 @@ def test_generated_pages_are_current(name):
 @pytest.mark.parametrize("text", blocks("yaml"))
 def test_yaml_is_a_valid_part_of_the_catalog_or_of_the_parameters(text):
     data = yaml.safe_load(text)
-    if not data.keys() & {"sources", "pairs"}:
+    if not data.keys() & {"sources", "pairs", "scenes"}:
         params = yaml.safe_load((ROOT / "params.yaml").read_text())
         for key, values in data.items():
             params[key] = params[key] | values if isinstance(values, dict) else values
         Params(**params)
         return
-    assert data.keys() <= {"sources", "pairs", "datasets"}
-    for name, row in data.get("pairs", {}).items():
-        Pair(name=name, **row)
+    assert data.keys() <= {"sources", "pairs", "datasets", "scenes"}
+    for table, kind in {"pairs": Pair, "scenes": Scene}.items():
+        for name, row in data.get(table, {}).items():
+            kind(name=name, **row)
     for row in data.get("sources", {}).values():
         Source(**row)
     for row in data.get("datasets", {}).values():
@@ -107,10 +108,11 @@ def shell(project, line):
     return printed
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("text", blocks("python"))
-def test_python_runs(text, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    exec(compile(text, "documentation", "exec"), {})  # noqa: S102
+def test_python_runs(text, built, tmp_path):
+    project = shutil.copytree(built, tmp_path / "project", symlinks=True)
+    run(project, sys.executable, "-c", text)
 
 
 def test_local_links_lead_somewhere():
