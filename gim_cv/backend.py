@@ -150,3 +150,16 @@ def fused_batch_norm(
     if replica is not None and replica.num_replicas_in_sync > 1:
         mean, variance = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [mean, variance])
     return normal, mean, variance
+
+
+def resized(images: Tensor, height: Any, width: Any) -> Tensor:
+    """Return images ``(B, h, w, C)`` at another size, px, interpolated bilinearly.
+
+    Keras' own function cannot take a size that is known only when a graph runs, as TensorFlow's is
+    in a model that has met two sizes.
+    """
+    if backend_name() != "tensorflow":
+        return keras.ops.image.resize(images, (height, width), interpolation="bilinear")
+    import tensorflow as tf  # noqa: PLC0415  (only this backend has graphs without sizes)
+
+    return tf.cast(tf.image.resize(images, (height, width), method="bilinear"), images.dtype)

@@ -11,6 +11,7 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numpy.typing import DTypeLike, NDArray
+from rasterio._err import CPLE_BaseError
 from rasterio.errors import RasterioError
 
 from gim_cv.atomic import atomic_file
@@ -65,7 +66,7 @@ def cog_writer(
     Raises
     ------
     RunError
-        The disk was full at the last bytes.
+        The disk is full, or broken.
     """
     plain = path.with_name(f".plain.{path.name}")
     profile = {"driver": "GTiff", "count": len(bands), "height": grid.height, "width": grid.width}
@@ -73,7 +74,14 @@ def cog_writer(
     place = {"crs": grid.crs.to_wkt(), "transform": grid.transform, "nodata": nodata}
     try:
         with rasterio.open(
-            plain, "w", **profile, **layout, **place, dtype=np.dtype(dtype).name, compress="zstd"
+            plain,
+            "w",
+            **profile,
+            **layout,
+            **place,
+            dtype=np.dtype(dtype).name,
+            compress="zstd",
+            zstd_level=1,
         ) as sink:
             sink.update_tags(**tags)
             for name, number in bands.items():
@@ -83,24 +91,36 @@ def cog_writer(
 
             def write(window: Window, pixels: Array) -> None:
                 rows, cols = window.slices
-                sink.write(np.moveaxis(pixels, -1, 0), window=(_ends(rows), _ends(cols)))
+                with _writing(plain):
+                    sink.write(np.moveaxis(pixels, -1, 0), window=(_ends(rows), _ends(cols)))
 
             yield write
         _check_whole(plain)
-        with atomic_file(path) as part:
+        with atomic_file(path) as part, _writing(path):
             rasterio.shutil.copy(
                 plain,
                 part,
                 driver="COG",
                 blocksize=BLOCK_PX,
                 compress="deflate",
-                predictor="yes",
+                predictor="no",
                 overview_resampling=overviews,
                 bigtiff="if_safer",
             )
             _check_whole(part)
     finally:
         plain.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what GDAL says of a file that it cannot write into an error of ours."""
+    try:
+        yield
+    except (RasterioError, CPLE_BaseError, SystemError) as err:
+        raise RunError(
+            f"could not be written ({err})", path=path, remedy="Make room on the disk"
+        ) from err
 
 
 def _check_whole(path: Path) -> None:

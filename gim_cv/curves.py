@@ -47,8 +47,13 @@ def check_probability(values: NDArray[np.floating]) -> None:
 
 
 def level_of(threshold: float) -> int:
-    """Return the level that begins nearest to a probability threshold (0–1)."""
-    return min(max(int(np.floor(threshold * 255 + 1)), 0), LEVELS)
+    """Return the level that begins nearest to a probability threshold (0–1).
+
+    A threshold of 0 takes every pixel, and one of 1 those of level 255.
+    """
+    if threshold <= 0:
+        return 0
+    return min(max(int(np.floor(threshold * 255 + 1)), 1), LEVELS - 1)
 
 
 def threshold_of(level: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -54,6 +55,9 @@ class InferenceDataset:
         at which resolution, of which bands, and by what values are divided.
     tag
         The dataset that the image belongs to.
+    bands
+        Numbers from 1, or names, of which the pipeline may keep some; None: those of the entry, or
+        those that the model was trained on.
     prune_fn
         Takes the pixels (h, w, C) of a window; True: it is background, the model is not asked.
         Windows without a valid pixel are left out in any case.
@@ -73,12 +77,14 @@ class InferenceDataset:
         image_pipeline_factory: Callable[[], Pipeline] = get_image_inference_pipeline,
         *,
         tag: str = "",
+        bands: Sequence[int | str] | None = None,
         prune_fn: PruneFn | None = None,
         raw_dir: Path | None = None,
         name: str | None = None,
     ) -> None:
         check_name(name)
         self.look = read_inference_pipeline(image_pipeline_factory())
+        self.bands = bands
         self._entry = image_src if isinstance(image_src, Scene) else None
         if isinstance(image_src, Scene):
             self.image_paths = image_src.image_paths(raw_dir or Path())
@@ -99,9 +105,9 @@ class InferenceDataset:
         MissingError, DataError
             See `gim_cv.raster.open_image`.
         """
-        native = open_image(self.image_paths, resolution_m=0.0, **self._options())
-        factor = self.look.resample_factor
-        self._target_m = None if factor == 1.0 else native.native.resolution_m[0] / factor
+        image = open_image(self.image_paths, resolution_m=1.0, **self._options())
+        factor, own = self.look.resample_factor, math.sqrt(math.prod(image.native.resolution_m))
+        self._target_m = None if factor == 1.0 else own / factor
         self._prepared = True
 
     def schedule_inference(
@@ -203,6 +209,7 @@ class InferenceDataset:
         entry, own = self._entry, self.look.bands
         said = {} if entry is None else {key: getattr(entry, key) for key in OF_ENTRY}
         options = {**dict.fromkeys(OF_ENTRY), **said, "resampling": "bilinear"}
+        options["bands"] = self.bands or options["bands"]
         if own is not None:
             bands = options["bands"]
             options["bands"] = own if bands is None else [bands[number - 1] for number in own]

@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 from gim_cv.certificate import certify
 from gim_cv.errors import StoreError
 from gim_cv.patches import SPLITS
-from gim_cv.schema import ARRAYS, COORDS
+from gim_cv.schema import ARRAYS, COLOURS, COORDS
 from gim_cv.shuffle import shuffled_order
 from gim_cv.store import open_arrays, open_store, pair_names
-
-COLOURS = frozenset({"red", "green", "blue", "nir", "rededge", "gray", "grey", "panchromatic"})
-"""Band names that mean something: two pairs that have different ones at one place do not mix."""
 
 Array = NDArray[Any]
 Int = NDArray[np.int64]

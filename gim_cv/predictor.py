@@ -20,6 +20,7 @@ from gim_cv.grid import NATIVE_TOLERANCE, PixelGrid
 from gim_cv.models.segmentalist import BEST_BY_VAL, Segmentalist
 from gim_cv.raster import SQUARE_TOLERANCE, ImageSource, open_image
 from gim_cv.rundir import find_evaluation, read_run, read_scores, run_digest
+from gim_cv.schema import COLOURS
 from gim_cv.sources import sha256_of
 from gim_cv.symmetry import Predict, answers
 
@@ -228,7 +229,7 @@ class Predictor:
         """
         given: dict[str, Any] = {"bounds": bounds, "nodata": nodata, "image_crs": image_crs}
         given |= {"resampling": resampling}
-        target = resolution_m
+        target, chosen = resolution_m, bands is not None
         if target is None:  # its own is looked up at one that was trained at: it may not be square
             target = 0.0 if self.resolution_m is None else self.resolution_m[0]
         image = open_image(list(paths), bands=bands, resolution_m=target, **given)
@@ -238,16 +239,25 @@ class Predictor:
         if bands is None and known is not None and set(known) <= set(image.band_names):
             bands = known
         image = open_image(list(paths), bands=bands, resolution_m=target, **given)
-        self._check(image, paths[0])
+        self._check(image, paths[0], chosen=chosen)
         return image
 
-    def _check(self, image: ImageSource, path: Path) -> None:
+    def _check(self, image: ImageSource, path: Path, *, chosen: bool) -> None:
+        known = self.band_names or image.band_names
         if len(image.band_names) != self.bands:
             raise DataError(
                 "not the bands that the model was trained on",
                 path=path,
                 expected=f"{self.bands} ({', '.join(self.band_names or ('of any name',))})",
                 found=f"{len(image.band_names)} ({', '.join(image.band_names)})",
+                remedy="Choose them by `bands`, in the order of the training",
+            )
+        if not chosen and any(map(_other_colour, image.band_names, known)):
+            raise DataError(
+                "a band is another colour than in the training",
+                path=path,
+                expected=", ".join(known),
+                found=", ".join(image.band_names),
                 remedy="Choose them by `bands`, in the order of the training",
             )
         if self.image_dtype not in {None, image.dtype.name}:
@@ -300,6 +310,11 @@ def predictor_for(
 def is_run(model: Any) -> bool:
     """Return whether `model` is a row about a run."""
     return isinstance(model, Mapping | pd.Series)
+
+
+def _other_colour(one: str, other: str) -> bool:
+    one, other = one.lower(), other.lower()
+    return one != other and {one, other} <= COLOURS
 
 
 def _level(run_dir: Path, threshold: float | None, evaluation: Path | None) -> int:

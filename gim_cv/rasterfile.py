@@ -110,7 +110,7 @@ def chosen_crs(own: Any, given: str | None, *, path: str | Path, key: str) -> CR
     """
     if not own and given is None:
         add = "Add a .prj file, or set" if Path(path).suffix.lower() == ".shp" else "Set"
-        remedy = f"{add} {key} of the pair in data/catalog.yaml"
+        remedy = f"{add} {key} of its entry in data/catalog.yaml"
         raise DataError("no CRS", path=path, expected="a georeferenced file", remedy=remedy)
     crs = to_crs(own or given, path=path)
     other = crs if given is None else to_crs(given, path=path)
@@ -221,6 +221,6 @@ def choose_bands(
                 path=path,
                 expected=f"1 to {len(table)}",
                 found=band,
-                remedy="Mend bands of the pair in data/catalog.yaml",
+                remedy="Mend `bands` of the image",
             )
     return chosen

@@ -30,6 +30,8 @@ from gim_cv.patches import split_code
 SCHEMA = 1
 BLOCK_BYTES = 8 * 2**20
 SHARD_BYTES = 64 * 2**20
+COLOURS = frozenset({"red", "green", "blue", "nir", "rededge", "gray", "grey", "panchromatic"})
+"""Band names that mean something: two pairs that have different ones at one place do not mix."""
 ARRAYS: dict[str, tuple[str, ...]] = {
     "image": ("patch", "row", "col", "band"),
     "mask": ("patch", "row", "col", "label"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 Images = Annotated[list[Path], typer.Argument(help="Rasters, each with a folder of its own.")]
 Out = Annotated[
@@ -18,7 +20,7 @@ Run = Annotated[
     Path | None, typer.Option(help="Run directory of the model; data/models/Segmentalist if not.")
 ]
 Bands = Annotated[
-    str, typer.Option(help="Numbers of the bands, in the order of the training: 3,2,1.")
+    str, typer.Option(help="Bands in the order of the training, by number or name: 3,2,1.")
 ]
 Threshold = Annotated[
     float | None,
@@ -46,6 +48,7 @@ def predict(
     from gim_cv.prediction import ABOUT
     from gim_cv.predictor import Predictor
 
+    logging.getLogger("gim_cv").addHandler(logging.NullHandler())  # failures are printed below
     here = project()
     how = load_params(here.params).predict.model_dump()
     standard = how.pop("threshold")
@@ -58,17 +61,19 @@ def predict(
     pipeline = partial(
         get_image_inference_pipeline,
         inference_window_size=how.pop("window_px"),
-        channels=[int(number) - 1 for number in bands.split(",")] if bands else None,
     )
-    scenes = CompositeInferenceDataset([InferenceDataset(path, pipeline) for path in images])
+    chosen = [int(band) if band.isdecimal() else band for band in bands.split(",") if band]
+    scenes = CompositeInferenceDataset(
+        [InferenceDataset(path, pipeline, bands=chosen or None) for path in images]
+    )
     scenes.prepare(skip_failures)
     scenes.schedule_inference(predictor, out, skip_failures, **how)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     for raster in scenes.write_mask_rasters(overwrite, skip_failures):
         about = json.loads((raster.parent / ABOUT).read_text(encoding="utf-8"))
-        console.print(f"[green]✓[/] {raster.parent}: {_found(about)}")
-    for name, failure in scenes.failures.items():
-        console.print(f"[red]✗[/] {name}: {failure}", markup=True)
+        console.print(Text("✓", "green"), f"{raster.parent}: {_found(about)}")
+    for failure in scenes.failures.values():
+        console.print(Text("✗", "red"), str(failure))
     if scenes.failures:
         raise typer.Exit(1)
 

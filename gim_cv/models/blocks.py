@@ -13,6 +13,7 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from gim_cv.backend import resized
 from gim_cv.models.attention import LambdaLayer, cbam
 from gim_cv.models.design import Design
 from gim_cv.models.norm import BatchNorm
@@ -144,7 +145,7 @@ class DoubleLike(layers.Layer):
     def call(self, x: Tensor, like: Tensor) -> Tensor:
         """Return x at twice its size, cut to the size of `like`."""
         size, wanted = ops.shape(x), ops.shape(like)
-        large = ops.image.resize(x, (2 * size[1], 2 * size[2]), interpolation="bilinear")
+        large = resized(x, 2 * size[1], 2 * size[2])
         return large[:, : wanted[1], : wanted[2]]
 
     def compute_output_shape(

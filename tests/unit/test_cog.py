@@ -9,8 +9,6 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from pyproj import CRS
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import RasterioError
 from scenes import PLAIN
 
 from gim_cv.cog import BLOCK_PX, cog_writer
@@ -179,7 +177,7 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path):
     size = (tmp_path / "a.tif").stat().st_size
     (tmp_path / "a.tif").unlink()
     for room in [*np.linspace(0.01, 0.99, 15) * size, size - 100, size - 1]:
-        with pytest.raises((RunError, RasterioError, CPLE_BaseError)), room_for(int(room)):
+        with pytest.raises(RunError, match="Make room"), room_for(int(room)):
             write(tmp_path / "a.tif", place, pixels)
         assert list(tmp_path.iterdir()) == []
 

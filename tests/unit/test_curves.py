@@ -30,12 +30,12 @@ def test_levels_refuse_what_is_no_probability(bad):
 
 def test_a_threshold_and_its_level_decide_alike():
     p = np.linspace(0, 1, 1001)
-    for threshold in (0.1, 0.25, 0.5, 0.75, 0.9):
+    for threshold in (0.0, 0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
         level = level_of(threshold)
         # a level is 1/255 wide; the decision may differ within half of it
         far = np.abs(p - threshold) > 0.5 / 255 + 1e-12
         assert ((as_levels(p) >= level) == (p >= threshold))[far].all()
-    assert level_of(0.5) == 128
+    assert (level_of(0.0), level_of(0.5), level_of(1.0)) == (0, 128, 255)
     assert threshold_of(128) == 0.5
     assert level_of(threshold_of(77)) == 77
 

@@ -7,13 +7,16 @@ import keras
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 from projects import write_scene
+from scenes import Scene
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from gim_cv.datasets import get_dataset
 from gim_cv.errors import ConfigError, DataError, RunError, UnknownError
 from gim_cv.inference import CompositeInferenceDataset, InferenceDataset
+from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.preprocessing import (
     SimpleInputScaler,
     get_image_inference_pipeline,
@@ -142,6 +145,41 @@ def test_bands_of_an_entry_are_counted_by_the_pipeline(rasters, tmp_path):
     assert part.write_mask_raster() == tmp_path / "out" / "turned" / "classes.tif"
     about = json.loads((tmp_path / "out" / "turned" / "prediction.json").read_text())
     assert about["recipe"]["bands"] == [[3]]
+
+
+def test_bands_may_be_named_and_the_pipeline_counts_among_them(rasters, tmp_path):
+    part = scheduled(InferenceDataset(rasters / "a.tif", PIPELINE, bands=["blue", 1, 2]), tmp_path)
+    part.write_mask_raster()
+    about = json.loads((tmp_path / "a" / "prediction.json").read_text())
+    assert about["recipe"]["bands"] == [[3, 1, 2]]
+
+
+def test_pixels_that_are_not_square_may_be_made_so(tmp_path):
+    path = Scene(transform=Affine(0.4, 0, 500_000, 0, -0.6, 4_000_000)).write_image(tmp_path)
+    part = InferenceDataset(path, partial(PIPELINE, resample_factor=0.5))
+    part.prepare()
+    part.schedule_inference(first_band(), tmp_path / "out")
+    with rasterio.open(part.write_mask_raster()) as found:
+        assert found.shape == (96, 96)
+    about = json.loads((tmp_path / "out" / "image" / "prediction.json").read_text())
+    down, across = about["recipe"]["grid"]["resolution_m"]
+    assert down == pytest.approx(across, rel=1e-3)
+    assert down == pytest.approx(2 * np.sqrt(0.24), rel=2e-3)
+
+
+def test_one_model_sees_windows_of_several_sizes(rasters, tmp_path):
+    keras.utils.set_random_seed(0)
+    model = Segmentalist(initial_filters=2, residual_filters=(2, 4), layer_blocks=1)
+    scenes = sum(
+        InferenceDataset(
+            rasters / f"{name}.tif",
+            partial(get_image_inference_pipeline, inference_window_size=side),
+        )
+        for name, side in (("a", 64), ("b", 48))
+    )
+    scenes.prepare()
+    scenes.schedule_inference(model, tmp_path)
+    assert len(scenes.write_mask_rasters()) == 2
 
 
 def test_sums_are_composites_and_change_nothing(rasters):

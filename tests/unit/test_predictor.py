@@ -277,6 +277,15 @@ def test_bands_of_other_names_are_taken_as_they_are(tmp_path):
     assert image.band_names == ("red", "green", "blue")
 
 
+def test_bands_of_other_colours_are_not_taken_unless_they_are_chosen(tmp_path):
+    path = Scene().write_image(tmp_path)
+    with rasterio.open(path, "r+") as sink:
+        sink.descriptions = ("nir", "red", "green")
+    with pytest.raises(DataError, match=r"another colour.*red, green, blue, found nir, red, green"):
+        open_it(trained(), path)
+    assert open_it(trained(), path, bands=[1, 2, 3]).band_names == ("nir", "red", "green")
+
+
 def test_bands_that_are_named_come_first(tmp_path):
     path = Scene().write_image(tmp_path)
     assert open_it(trained(), path, bands=[3, 2, 1]).band_names == ("blue", "green", "red")

@@ -93,6 +93,17 @@ def test_builds_trains_saves_loads_and_runs_at_another_size(
         np.testing.assert_allclose(odd.sum(-1), 1.0, atol=1e-5)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_predicts_one_size_after_another(case: tuple[object, ...]) -> None:
+    """TensorFlow's second graph is one for any size."""
+    keras.utils.set_random_seed(0)
+    model = Segmentalist(**TINY, **dict(zip(OPTIONS, case, strict=True)))
+    for height, width in [(8, 8), (13, 22)]:
+        images = RNG.random((2, height, width, 3)).astype("float32")
+        found = model.predict_on_batch(images)
+        np.testing.assert_allclose(found, np.asarray(model(images)), atol=1e-5)
+
+
 @pytest.mark.parametrize("bands", [1, 2, 5, 8, 13])
 def test_every_band_of_an_image_counts(bands: int) -> None:
     keras.utils.set_random_seed(0)
