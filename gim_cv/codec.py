@@ -9,35 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
-import os
-import sys
 from functools import cache
-from importlib.machinery import PathFinder
 
+from gim_cv.binding import bind_to_itself
 from gim_cv.errors import StoreError
 
-MODULE = "numcodecs.zstd"
 KNOWN_ANSWER = "e3b311e235a95325"
 """Start of the SHA-256 of what numcodecs 0.16 makes of `_probe`."""
 
-
-def _bind_to_itself() -> bool:
-    """Load the library; return False where it had been loaded without being bound to itself."""
-    deep = getattr(os, "RTLD_DEEPBIND", None)
-    if deep is None:  # macOS and Windows bind by library, not by symbol
-        return True
-    if MODULE in sys.modules:
-        return False
-    package = PathFinder.find_spec("numcodecs")
-    spec = PathFinder.find_spec(MODULE, package.submodule_search_locations) if package else None
-    if spec is None or spec.origin is None:
-        return False
-    # Not by import: numcodecs would load all its other libraries under the same flag.
-    ctypes.CDLL(spec.origin, os.RTLD_NOW | deep)
-    return True
-
-
-BOUND = _bind_to_itself()
+BOUND = bind_to_itself("numcodecs.zstd")
 
 
 @cache

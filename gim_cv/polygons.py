@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import geopandas as gpd
 import numpy as np
-import pyogrio
 import rasterio
 import shapely
 from numpy.typing import NDArray
 from rasterio import features
 from shapely.geometry import shape
 
+from gim_cv.binding import bind_to_itself
+from gim_cv.errors import RunError
 from gim_cv.grid import Float, apply
 from gim_cv.patches import IGNORE
+
+BOUND = bind_to_itself("pyogrio._io")
+import pyogrio  # noqa: E402 - after that
 
 LAYER = "prediction"
 Region = tuple[int, shapely.Polygon, list[shapely.Polygon]]
@@ -84,6 +90,31 @@ def write_polygons(path: Path, polygons: gpd.GeoDataFrame) -> None:
         pyogrio.write_dataframe(polygons, path, driver="GPKG", layer=LAYER, geometry_type="Polygon")
     finally:
         pyogrio.set_gdal_config_options(dict.fromkeys(NO_TIME))
+
+
+@cache
+def check_geopackage() -> None:
+    """Return if GeoPackages are written by GDAL's own SQLite.
+
+    Raises
+    ------
+    RunError
+        geopandas had been used before gim_cv was imported, after a library with another SQLite.
+    """
+    if BOUND:
+        return
+    square = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="EPSG:4326")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "probe.gpkg"
+        write_polygons(path, square)
+        indexed = b"rtree" in path.read_bytes()
+    if not indexed:
+        raise RunError(
+            "GeoPackages would have no spatial index",
+            expected="SQLite of GDAL",
+            found="that of a library loaded earlier, such as TensorFlow",
+            remedy="Import gim_cv.inference before geopandas and TensorFlow",
+        )
 
 
 def _regions(raster: Any, hole: float, least: float) -> Iterator[Region]:

@@ -29,7 +29,7 @@ from gim_cv.functions import function_name
 from gim_cv.maps import CLASSES, PROBABILITY, Summary, write_maps
 from gim_cv.patches import PatchGrid, Window, step_px
 from gim_cv.pictures import write_png
-from gim_cv.polygons import outline_classes, write_polygons
+from gim_cv.polygons import check_geopackage, outline_classes, write_polygons
 from gim_cv.predictor import Predictor
 from gim_cv.raster import ImageSource
 from gim_cv.recipe import recipe_difference
@@ -124,10 +124,12 @@ def predict_scene(
     Raises
     ------
     RunError
-        `out_dir` holds other results, and `overwrite` is False; or something else.
+        `out_dir` holds other results, and `overwrite` is False; or something else. Or see
+        `check_geopackage`.
     DataError
         Pixels cannot be read; the model's answers are no probabilities.
     """
+    check_geopackage()
     recipe = scene_recipe(image, predictor, options, prune_fn)
     if _is_taken(out_dir) and not overwrite:
         return _finished(out_dir, recipe)

@@ -8,15 +8,18 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import pyogrio
 import shapely
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError
 from pyproj import CRS
 
+from gim_cv.binding import bind_to_itself
 from gim_cv.errors import DataError, MissingError, UnknownError
 from gim_cv.grid import PixelGrid, apply, transformer
 from gim_cv.rasterfile import chosen_crs
+
+bind_to_itself("pyogrio._io")
+import pyogrio  # noqa: E402 - after that
+from pyogrio.errors import DataLayerError, DataSourceError  # noqa: E402
 
 Array = NDArray[Any]
 PARQUET = (".parquet", ".geoparquet")

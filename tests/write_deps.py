@@ -13,6 +13,7 @@ NOT_DEPENDENCIES = {
         for n in (
             "__init__",
             "audit",
+            "binding",
             "codec",
             "config",
             "errors",

@@ -11,8 +11,8 @@ NAMES = {path: path.relative_to(ROOT / "gim_cv").with_suffix("").as_posix() for 
 # A module may import modules of its own floor and of those below. Two wings stand side by side on
 # floors 1 and 2: the data wing, and the learning wing (keras only), which meet on floor 3.
 GROUND = {
-    "__init__", "atomic", "catalog", "codec", "config", "entries", "errors", "functions", "grid",
-    "patches", "recipe", "stage", "template", "unfinished", "yamlfile",
+    "__init__", "atomic", "binding", "catalog", "codec", "config", "entries", "errors", "functions",
+    "grid", "patches", "recipe", "stage", "template", "unfinished", "yamlfile",
 }  # fmt: skip
 DATA = {
     "baseline", "batches", "augment", "certificate", "combine", "curves", "feed", "footprints",

@@ -151,7 +151,7 @@ def test_data_stages_never_load_the_learning_libraries(stage):
 
 def test_the_root_module_imports_only_what_binds_the_codec():
     files = closure(ROOT / "gim_cv/__init__.py")
-    assert {path.stem for path in files} == {"__init__", "codec", "errors"}
+    assert {path.stem for path in files} == {"__init__", "binding", "codec", "errors"}
     libraries = {name.split(".")[0] for path in files for name in imported(path)} - {"gim_cv"}
     # numcodecs is imported late, by the check, when something else has loaded it already.
     assert libraries - sys.stdlib_module_names == {"numcodecs"}

@@ -1,4 +1,4 @@
-"""Stores have the same bytes whatever was imported before gim_cv."""
+"""Stores and outlines have the same bytes whatever was imported before gim_cv."""
 
 import hashlib
 import os
@@ -28,8 +28,8 @@ print(store_digest(sys.argv[1]))
 """
 
 
-def save(path, *modules):
-    command = [sys.executable, "-W", "ignore", "-c", SAVE, path, *modules]
+def save(path, *modules, code=SAVE):
+    command = [sys.executable, "-W", "ignore", "-c", code, path, *modules]
     env = {"PYTHONPATH": ":".join(sys.path), "TF_CPP_MIN_LOG_LEVEL": "3"}
     return subprocess.run(command, check=False, capture_output=True, text=True, env=env)
 
@@ -56,3 +56,35 @@ def test_a_codec_that_calls_another_zstd_is_refused(tmp_path):
 def test_the_known_answer_is_that_of_the_installed_numcodecs():
     found = hashlib.sha256(Zstd(level=1, checksum=True).encode(codec._probe())).hexdigest()
     assert found.startswith(codec.KNOWN_ANSWER)
+
+
+OUTLINES = """
+import sys
+from hashlib import sha256
+from pathlib import Path
+for module in sys.argv[2:]:
+    __import__(module)
+from gim_cv.polygons import check_geopackage, write_polygons
+import geopandas, shapely
+check_geopackage()
+write_polygons(Path(sys.argv[1]), geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)]))
+print(sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
+"""
+
+
+@by_name
+def test_geopackages_have_the_same_bytes_after_tensorflow(tmp_path):
+    plain = save(tmp_path / "a.gpkg", code=OUTLINES)
+    assert plain.returncode == 0, plain.stderr
+    for others in (["tensorflow"], ["tensorflow", "gim_cv.vectors"], ["pyogrio", "tensorflow"]):
+        after = save(tmp_path / "b.gpkg", *others, code=OUTLINES)
+        assert after.stdout == plain.stdout, after.stderr
+        (tmp_path / "b.gpkg").unlink()
+
+
+@by_name
+def test_geopackages_without_an_index_are_refused(tmp_path):
+    late = save(tmp_path / "late.gpkg", "tensorflow", "pyogrio", code=OUTLINES)
+    assert "RunError: GeoPackages would have no spatial index" in late.stderr
+    assert "Import gim_cv.inference before geopandas and TensorFlow." in late.stderr
+    assert not (tmp_path / "late.gpkg").exists()
