@@ -253,14 +253,14 @@ def _same_file(one: PairAudit, other: PairAudit) -> bool:
     return any(filecmp.cmp(a, b, shallow=False) for a in one.files for b in other.files)
 
 
-def totals(audits: Iterable[PairAudit]) -> Mapping[str, float]:
-    """Return patches, MiB and seconds of all pairs together, and errors and warnings."""
+def totals(audits: Iterable[PairAudit], scenes: Sequence[PairAudit] = ()) -> Mapping[str, float]:
+    """Return patches, MiB and seconds of all pairs; errors and warnings, those of scenes too."""
     rows = list(audits)
     good = [audit.facts for audit in rows if not audit.errors]
     return {
         "patches": sum(sum(facts["patches"].values()) for facts in good),
         "mib": round(sum(facts["mib"] for facts in good), 1),
         "seconds": round(sum(facts["seconds"] for facts in good), 1),
-        "errors": sum(len(audit.errors) for audit in rows),
-        "warnings": sum(len(audit.warnings) for audit in rows),
+        "errors": sum(len(audit.errors) for audit in (*rows, *scenes)),
+        "warnings": sum(len(audit.warnings) for audit in (*rows, *scenes)),
     }

@@ -11,6 +11,9 @@ from gim_cv.catalog import Scene
 from gim_cv.errors import GimError
 from gim_cv.raster import open_image
 
+ANY_M = 1.0
+"""Resampled, as it is for a model where it has to be, a scene's own pixels need not be square."""
+
 
 def audit_scenes(
     scenes: Iterable[Scene], raw_dir: Path, pairs: Iterable[PairAudit]
@@ -38,7 +41,7 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
             bounds=scene.bounds,
             nodata=scene.nodata,
             image_crs=scene.image_crs,
-            resolution_m=0.0,
+            resolution_m=ANY_M,
             resampling="bilinear",
         )
     except GimError as err:
@@ -47,9 +50,9 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
     found = PairAudit(
         scene.name,
         {
-            "height": image.grid.height,
-            "width": image.grid.width,
-            "resolution_m": [round(value, 4) for value in image.grid.resolution_m],
+            "height": image.native.height,
+            "width": image.native.width,
+            "resolution_m": [round(value, 4) for value in image.native.resolution_m],
             "bands": bands,
             "dtype": dtype,
         },

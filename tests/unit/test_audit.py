@@ -123,6 +123,19 @@ def test_scenes_are_looked_at_beside_the_pairs(scene):
     assert found.startswith("scene good: 96 × 96 px of 0.5 m, ")
     assert "! scene other: has pixels of uint16" in found
     assert "✗ scene torn: " in found
+    assert (totals(pairs, [good, other, torn])["errors"], totals(pairs)["errors"]) == (1, 0)
+
+
+def test_a_scene_in_degrees_is_no_error(scene):
+    """A model is shown it resampled: only the ground of a pair has to be square as it is."""
+    plain(scene)
+    degrees = GRID.from_gdal(15.0, 5e-6, 0.0, 60.0, 0.0, -5e-6)
+    write_tif(scene.folder / "degrees.tif", pixels(), transform=degrees, crs="EPSG:4326")
+    entry = Entry(name="degrees", source="s", image="degrees.tif")
+    (found,) = audit_scenes([entry], scene.folder.parent, [])
+    assert (found.errors, found.facts["height"]) == ([], 96)
+    down, across = found.facts["resolution_m"]
+    assert down > 1.5 * across
 
 
 @pytest.mark.e2e
