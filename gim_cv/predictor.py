@@ -109,7 +109,7 @@ class Predictor:
             "run_sha256": run_digest(run_dir),
             "weights_sha256": sha256_of(run_dir / BEST_BY_VAL),
             "symmetries": symmetries,
-            "level": level,
+            "threshold": threshold_of(level),
         }
         return cls(
             answers(model, symmetries=symmetries),
@@ -176,7 +176,7 @@ class Predictor:
                 "model_sha256": _model_digest(model),
                 "scale": scale,
                 "symmetries": symmetries,
-                "level": level,
+                "threshold": threshold_of(level),
             },
         )
 

@@ -108,6 +108,7 @@ def open_it(predictor, *paths, **options):
 
 def test_a_run_says_what_it_was_trained_on(run_dir):
     found = of_run(run_dir, threshold=0.5)
+    assert found.about["threshold"] == found.threshold == 0.5
     assert found.classes == ("background", "building")
     assert (found.bands, found.band_names) == (3, ("red", "green", "blue"))
     assert (found.scale, found.image_dtype, found.resolution_m) == (255.0, "uint8", (0.5, 0.5))
