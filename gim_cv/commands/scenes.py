@@ -48,6 +48,7 @@ def predict(
 ) -> None:
     """Predict whole rasters with a trained model: probabilities, classes, outlines, a picture."""
     from gim_cv.config import load_params, project
+    from gim_cv.givenmodel import check_has_threshold
     from gim_cv.inference import InferenceDataset
     from gim_cv.pipelines import get_image_inference_pipeline
     from gim_cv.prediction import ABOUT
@@ -68,6 +69,7 @@ def predict(
         symmetries=how.pop("symmetries"),
         evaluation=None,
     )
+    check_has_threshold(predictor, threshold)
     console = Console(soft_wrap=True, highlight=False, markup=False)
 
     def begin(scene: InferenceDataset) -> None:

@@ -94,7 +94,7 @@ def test_finished_masks_stay_and_others_are_in_the_way(rasters, tmp_path):
     assert part.write_mask_raster() == path
     assert path.stat().st_mtime_ns == before
     part.schedule_inference(first_band(), tmp_path, threshold=0.9)
-    with pytest.raises(RunError, match=r"a prediction of something else.*level.*Overwrite"):
+    with pytest.raises(RunError, match=r"a prediction of something else.*threshold.*Overwrite"):
         part.write_mask_raster()
     part.write_mask_raster(overwrite=True)
     assert path.stat().st_mtime_ns > before

@@ -75,3 +75,10 @@ def test_files_of_one_name_are_named(project):
         call("a.tif", "x/a.tif")
     with pytest.raises(ConfigError, match=r"found a\.tif and a\.tif"):
         call("a.tif", "a.tif")
+
+
+def test_a_threshold_for_more_than_two_classes_is_refused(project, monkeypatch):
+    three = predictor(classes=("ground", "house", "tree"))
+    monkeypatch.setattr(Predictor, "of_run", lambda *_, **__: three)
+    with pytest.raises(ConfigError, match="a threshold is for two classes"):
+        call("a.tif", "--threshold", "0.5")
