@@ -303,7 +303,7 @@ def _level(run_dir: Path, threshold: float | None, evaluation: Path | None) -> i
         raise MissingError(
             "the run has no evaluation, which chooses the threshold",
             path=run_dir if found is None else found,
-            remedy="Run dvc repro evaluate, or set predict.threshold",
+            remedy="Run dvc repro evaluate, or give a threshold: predict.threshold, or --threshold",
         )
     return int(scores["level"])
 
