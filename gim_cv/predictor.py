@@ -19,7 +19,7 @@ from gim_cv.grid import NATIVE_TOLERANCE, PixelGrid
 from gim_cv.models.segmentalist import BEST_BY_VAL, Segmentalist
 from gim_cv.raster import SQUARE_TOLERANCE, ImageSource, open_image
 from gim_cv.rundir import find_evaluation, read_run, read_scores, run_digest
-from gim_cv.schema import COLOURS
+from gim_cv.schema import other_colour
 from gim_cv.sources import sha256_of
 from gim_cv.symmetry import Predict, answers
 
@@ -255,7 +255,7 @@ class Predictor:
                 found=f"{len(image.band_names)} ({', '.join(image.band_names)})",
                 remedy="Choose them by `bands`, in the order of the training",
             )
-        if not chosen and any(map(_other_colour, image.band_names, known)):
+        if not chosen and any(map(other_colour, image.band_names, known)):
             raise DataError(
                 "a band is another colour than in the training",
                 path=path,
@@ -282,11 +282,6 @@ class Predictor:
             return high
         down, across = grid.resolution_m
         return 0.0 if abs(down / across - 1) <= SQUARE_TOLERANCE else own
-
-
-def _other_colour(one: str, other: str) -> bool:
-    one, other = one.lower(), other.lower()
-    return one != other and {one, other} <= COLOURS
 
 
 def _check_threshold(threshold: float | None) -> None:

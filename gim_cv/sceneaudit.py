@@ -10,6 +10,7 @@ from gim_cv.audit import PairAudit
 from gim_cv.catalog import Scene
 from gim_cv.errors import GimError
 from gim_cv.raster import open_image
+from gim_cv.schema import other_colour
 
 ANY_M = 1.0
 """Resampled, as it is for a model where it has to be, a scene's own pixels need not be square."""
@@ -57,7 +58,8 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
             "dtype": dtype,
         },
     )
-    if pairs and not any(_fits(bands, pair["bands"]) for pair in pairs):
+    chosen = scene.bands is not None
+    if pairs and not any(_fits(bands, pair["bands"], chosen=chosen) for pair in pairs):
         expected = ", ".join(pairs[0]["bands"])
         found.warnings.append(f"has the bands {', '.join(bands)}, where pairs have {expected}")
     if pairs and dtype not in {pair["dtype"] for pair in pairs}:
@@ -65,6 +67,8 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
     return found
 
 
-def _fits(bands: list[str], trained: list[str]) -> bool:
+def _fits(bands: list[str], trained: list[str], *, chosen: bool) -> bool:
     """Return whether a model of the bands `trained` can be shown `bands`, by name or number."""
-    return len(bands) == len(trained) or set(trained) <= set(bands)
+    alike = chosen or not any(map(other_colour, bands, trained))
+    by_name = not chosen and set(trained) <= set(bands)
+    return by_name or (alike and len(bands) == len(trained))

@@ -126,6 +126,28 @@ def test_scenes_are_looked_at_beside_the_pairs(scene):
     assert (totals(pairs, [good, other, torn])["errors"], totals(pairs)["errors"]) == (1, 0)
 
 
+@pytest.mark.parametrize(
+    ("bands", "more", "warned"),
+    [
+        (("green", "red", "blue"), {}, False),  # found by name
+        (("nir", "red", "blue", "green"), {}, False),
+        (("nir", "red", "green"), {}, True),  # the stage refuses them, unless they are chosen
+        (("nir", "red", "green"), {"bands": [1, 2, 3]}, False),
+        (("nir", "red", "green", "blue"), {"bands": [1, 2, 3, 4]}, True),
+        (("b4", "b3", "b2"), {}, False),
+    ],
+)
+def test_bands_that_a_model_of_the_pairs_would_refuse_are_said(scene, bands, more, warned):
+    for name in bands:
+        write_tif(scene.folder / f"{name}.tif", pixels(bands=1))
+    image = [f"{name}.tif" for name in bands]
+    entry = Entry(name="scene", source="s", image=image, **more)
+    pairs = [PairAudit("p", {"bands": ["red", "green", "blue"], "dtype": "uint8"})]
+    (found,) = audit_scenes([entry], scene.folder.parent, pairs)
+    assert found.errors == []
+    assert any("has the bands" in warning for warning in found.warnings) == warned
+
+
 def test_a_scene_in_degrees_is_no_error(scene):
     """A model is shown it resampled: only the ground of a pair has to be square as it is."""
     plain(scene)
