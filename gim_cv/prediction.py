@@ -78,6 +78,8 @@ class Options:
 
     def __post_init__(self) -> None:
         step_px(self.window_px, self.overlap)
+        if self.batch % 1:
+            raise ConfigError("batch", expected="a whole number", found=self.batch)
         least = {"batch": 1, "min_area_m2": 0, "fill_holes_m2": 0, "simplify_px": 0}
         for name, lowest in least.items():
             value = getattr(self, name)

@@ -124,6 +124,11 @@ def test_what_is_asked_for_must_make_sense(rasters, tmp_path):
         InferenceDataset("a.tif", partial(PIPELINE, prepend_steps=[("s", StandardScaler())]))
     with pytest.raises(ConfigError, match="letters, digits"):
         InferenceDataset("a.tif", PIPELINE, name="a b")
+    with pytest.raises(ConfigError, match="no image; expected a raster"):
+        InferenceDataset([], PIPELINE)
+    for factor in (0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="resample_factor; expected a number above 0"):
+            InferenceDataset("a.tif", partial(PIPELINE, resample_factor=factor))
     part = InferenceDataset(rasters / "a.tif", PIPELINE)
     part.prepare()
     with pytest.raises(UnknownError, match=r"unknown option 'overlp'; expected one of overlap"):

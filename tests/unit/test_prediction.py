@@ -607,6 +607,7 @@ def module_predict(image, out):
     "wrong",
     [
         {"batch": 0},
+        {"batch": 1.5},
         {"window_px": 0},
         {"overlap": 1.0},
         {"overlap": -0.1},
