@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gim_cv.audit import PairAudit
+from gim_cv.audit import PairAudit, unshared
 from gim_cv.catalog import Scene
 from gim_cv.errors import GimError
 from gim_cv.raster import open_image
@@ -57,6 +57,7 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
             "bands": bands,
             "dtype": dtype,
         },
+        warnings=unshared(scene.image_paths(raw_dir)),
     )
     chosen = scene.bands is not None
     if pairs and not any(_fits(bands, pair["bands"], chosen=chosen) for pair in pairs):

@@ -148,6 +148,19 @@ def test_bands_that_a_model_of_the_pairs_would_refuse_are_said(scene, bands, mor
     assert any("has the bands" in warning for warning in found.warnings) == warned
 
 
+def test_a_place_that_dvc_does_not_keep_is_said(scene):
+    plain(scene)
+    image = scene.folder / scene.pair["image"]
+    beside = image.with_name(f"{image.name}.aux.xml")
+    entry = Entry(name="scene", source="s", image=image.name)
+    for text, warned in (("<PAMRasterBand/>", False), ("<SRS>EPSG:32633</SRS>", True)):
+        beside.write_text(f"<PAMDataset>{text}</PAMDataset>")
+        audits = audit_pairs([pair(scene)], scene.folder.parent, **OPTIONS)
+        audits += audit_scenes([entry], scene.folder.parent, audits)
+        for audit in audits:
+            assert any("DVC does not keep it" in said for said in audit.warnings) == warned
+
+
 def test_a_scene_in_degrees_is_no_error(scene):
     """A model is shown it resampled: only the ground of a pair has to be square as it is."""
     plain(scene)
