@@ -44,7 +44,7 @@ Item = TypeVar("Item")
 PruneFn = Callable[[Array], bool]
 ABOUT, POLYGONS, QUICKLOOK = "prediction.json", "polygons.gpkg", "quicklook.png"
 FILES = frozenset({ABOUT, POLYGONS, QUICKLOOK, CLASSES, PROBABILITY})
-BESIDE = (".aux.xml", ".qmd", ".gpkg-journal", ".gpkg-shm", ".gpkg-wal", ".DS_Store")
+BESIDE = (".aux.xml", ".gpkg-journal", ".gpkg-shm", ".gpkg-wal", ".DS_Store")
 """Endings of what programs that look at the files leave beside them."""
 
 
