@@ -105,8 +105,26 @@ def audit_pair(pair: Pair, raw_dir: Path, **options: Unpack[PatchOptions]) -> Pa
         audit = audit_scene(pair, open_scene(pair, raw_dir, **options))
     except GimError as err:
         return PairAudit(pair.name, errors=[str(err)])
+    audit.warnings += unshared(pair.image_paths(raw_dir))
     audit.files = tuple(pair.image_paths(raw_dir)) if pair.bounds is None else ()
     return audit
+
+
+def unshared(rasters: Iterable[Path]) -> list[str]:
+    """Return a warning of each raster that has its place from a file which .dvcignore leaves out.
+
+    GDAL keeps statistics in such files too, which may well be left out.
+    """
+    found = []
+    for path in rasters:
+        beside = path.with_name(f"{path.name}.aux.xml")
+        text = beside.read_text(encoding="utf-8", errors="replace") if beside.is_file() else ""
+        if "<SRS" in text or "<GeoTransform" in text:
+            found.append(
+                f"{beside.name} says where {path.name} lies, and DVC does not keep it: "
+                "a clone lacks it. Write it into the raster, with gdal_translate -of GTiff"
+            )
+    return found
 
 
 def audit_scene(pair: Pair, scene: Scene) -> PairAudit:
@@ -253,14 +271,14 @@ def _same_file(one: PairAudit, other: PairAudit) -> bool:
     return any(filecmp.cmp(a, b, shallow=False) for a in one.files for b in other.files)
 
 
-def totals(audits: Iterable[PairAudit]) -> Mapping[str, float]:
-    """Return patches, MiB and seconds of all pairs together, and errors and warnings."""
+def totals(audits: Iterable[PairAudit], scenes: Sequence[PairAudit] = ()) -> Mapping[str, float]:
+    """Return patches, MiB and seconds of all pairs; errors and warnings, those of scenes too."""
     rows = list(audits)
     good = [audit.facts for audit in rows if not audit.errors]
     return {
         "patches": sum(sum(facts["patches"].values()) for facts in good),
         "mib": round(sum(facts["mib"] for facts in good), 1),
         "seconds": round(sum(facts["seconds"] for facts in good), 1),
-        "errors": sum(len(audit.errors) for audit in rows),
-        "warnings": sum(len(audit.warnings) for audit in rows),
+        "errors": sum(len(audit.errors) for audit in (*rows, *scenes)),
+        "warnings": sum(len(audit.warnings) for audit in (*rows, *scenes)),
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -239,6 +240,8 @@ def _geometry(pipeline: Pipeline, who: str) -> dict[str, Any]:
             found=f"{padder.min_rows} × {padder.min_cols} px",
         )
     factor = 1.0 if resampler is None else float(resampler.sf)
+    if not 0 < factor < inf:
+        raise ConfigError("resample_factor", expected="a number above 0", found=factor)
     if resampler is not None and abs(factor - 1) <= resampler.resample_tolerance:
         factor = 1.0
     return {

@@ -68,7 +68,10 @@ class FilePair(Pair):
 
 def paths_of(image: Source) -> tuple[Path, ...]:
     """Return the files of an image: one, or single-band files."""
-    return tuple(map(Path, [image] if isinstance(image, str | Path) else image))
+    paths = tuple(map(Path, [image] if isinstance(image, str | Path) else image))
+    if not paths:
+        raise ConfigError("no image", expected="a raster, or single-band rasters of one grid")
+    return paths
 
 
 def name_of(path: Path) -> str:

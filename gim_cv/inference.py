@@ -15,10 +15,11 @@ from gim_cv.config import project
 from gim_cv.cuts import read_inference_pipeline
 from gim_cv.errors import ConfigError, GimError, RunError, UnknownError
 from gim_cv.files import Source, check_name, name_of, paths_of
+from gim_cv.givenmodel import is_run, predictor_for
 from gim_cv.maps import CLASSES
 from gim_cv.pipelines import get_image_inference_pipeline
 from gim_cv.prediction import Options, PruneFn, predict_scene
-from gim_cv.predictor import Predictor, is_run, predictor_for
+from gim_cv.predictor import Predictor
 from gim_cv.raster import ImageSource, open_image
 
 log = logging.getLogger(__name__)
@@ -125,8 +126,8 @@ class InferenceDataset:
         Parameters
         ----------
         model
-            A Keras model of images; a run, as a row of ``collate_run_data``, whose best weights,
-            bands, scale and resolution are taken; or a `Predictor`.
+            A Keras model of images; a run, as a row of ``collate_run_data`` (of any revision),
+            whose best weights, bands, scale and resolution are taken; or a `Predictor`.
         output_directory
             The results are in a folder of it, under the image's name; None: ``data/predictions``.
         classes
@@ -145,7 +146,7 @@ class InferenceDataset:
         RunError
             Nothing is prepared yet.
         ConfigError, MissingError
-            See `Predictor.of_run` and `Predictor.of_model`.
+            See `gim_cv.givenmodel.predictor_for`.
         UnknownError
             There is no such option in `how`.
         DataError

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from math import inf, prod
@@ -24,7 +25,7 @@ from gim_cv.atomic import atomic_folder, write_text
 from gim_cv.blending import blended, rows_from
 from gim_cv.contents import raster_digests
 from gim_cv.curves import as_levels, check_probability
-from gim_cv.errors import ConfigError, DataError, RunError
+from gim_cv.errors import ConfigError, DataError, GimError, RunError
 from gim_cv.functions import function_name
 from gim_cv.maps import CLASSES, PROBABILITY, Summary, write_maps
 from gim_cv.patches import PatchGrid, Window, step_px
@@ -43,6 +44,8 @@ Item = TypeVar("Item")
 PruneFn = Callable[[Array], bool]
 ABOUT, POLYGONS, QUICKLOOK = "prediction.json", "polygons.gpkg", "quicklook.png"
 FILES = frozenset({ABOUT, POLYGONS, QUICKLOOK, CLASSES, PROBABILITY})
+BESIDE = (".aux.xml", ".gpkg-journal", ".gpkg-shm", ".gpkg-wal", ".DS_Store")
+"""Endings of what programs that look at the files leave beside them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class Options:
 
     def __post_init__(self) -> None:
         step_px(self.window_px, self.overlap)
+        if self.batch % 1:
+            raise ConfigError("batch", expected="a whole number", found=self.batch)
         least = {"batch": 1, "min_area_m2": 0, "fill_holes_m2": 0, "simplify_px": 0}
         for name, lowest in least.items():
             value = getattr(self, name)
@@ -124,8 +129,8 @@ def predict_scene(
     Raises
     ------
     RunError
-        `out_dir` holds other results, and `overwrite` is False; or something else. Or see
-        `check_geopackage`.
+        `out_dir` holds other results, and `overwrite` is False; or something else; or cannot be
+        written. Or see `check_geopackage`.
     DataError
         Pixels cannot be read; the model's answers are no probabilities.
     """
@@ -133,7 +138,8 @@ def predict_scene(
     recipe = scene_recipe(image, predictor, options, prune_fn)
     if _is_taken(out_dir) and not overwrite:
         return _finished(out_dir, recipe)
-    with unfinished_folder(out_dir, work_key(recipe), tmp_dir=tmp_dir) as state:
+    work = unfinished_folder(out_dir, work_key(recipe), tmp_dir=tmp_dir)
+    with _writing(out_dir), work as state:
         strips = Strips(state / "strips")
         predict_rows(image, predictor, options, strips, prune_fn=prune_fn, progress=progress)
         with atomic_folder(out_dir, tmp_dir=tmp_dir) as folder:
@@ -278,11 +284,27 @@ def _class_rows(found: Summary, names: tuple[str, ...], cell_m2: float) -> dict[
     }
 
 
+@contextmanager
+def _writing(out_dir: Path) -> Iterator[None]:
+    """Turn what the system says of folders and files that it cannot write into an error of ours."""
+    try:
+        yield
+    except GimError:
+        raise
+    except OSError as err:
+        raise RunError(
+            f"results cannot be written ({err})",
+            path=out_dir,
+            remedy="Name another folder, or make it writable, or room on the disk",
+        ) from err
+
+
 def _is_taken(out_dir: Path) -> bool:
     """Return whether there are files of a prediction; anything else there is an error."""
     if not out_dir.exists():
         return False
     there = {path.name for path in out_dir.iterdir()} if out_dir.is_dir() else {"a file"}
+    there = {name for name in there if not name.endswith(BESIDE)}
     if there - FILES:
         raise RunError(
             "a prediction written here would replace what is none",
@@ -299,7 +321,7 @@ def _finished(out_dir: Path, recipe: dict[str, Any]) -> dict[str, Any]:
     lacking = sorted(name for name in FILES if not (out_dir / name).is_file())
     about = {} if lacking else _read_about(out_dir / ABOUT)
     different = f"no {', '.join(lacking)}" if lacking else None
-    different = different or recipe_difference(recipe, about["recipe"])
+    different = different or recipe_difference(recipe, about["recipe"], "there")
     if different is not None:
         raise RunError(
             "there is a prediction of something else, or a part of one",

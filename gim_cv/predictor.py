@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import pandas as pd
 
 from gim_cv.catalog import Scene
 from gim_cv.curves import level_of, threshold_of
@@ -20,7 +19,7 @@ from gim_cv.grid import NATIVE_TOLERANCE, PixelGrid
 from gim_cv.models.segmentalist import BEST_BY_VAL, Segmentalist
 from gim_cv.raster import SQUARE_TOLERANCE, ImageSource, open_image
 from gim_cv.rundir import find_evaluation, read_run, read_scores, run_digest
-from gim_cv.schema import COLOURS
+from gim_cv.schema import other_colour
 from gim_cv.sources import sha256_of
 from gim_cv.symmetry import Predict, answers
 
@@ -89,7 +88,8 @@ class Predictor:
         MissingError
             There is no run; or no evaluation of exactly this run, where its threshold is needed.
         ConfigError
-            An earlier gim_cv trained it, which did not keep what it was trained on.
+            An earlier gim_cv trained it, which did not keep what it was trained on; or `threshold`
+            is no probability.
         """
         run = read_run(run_dir)
         lacking = [name for name in FACTS if name not in run]
@@ -103,13 +103,14 @@ class Predictor:
             )
         low, high = run["resolution_m"]
         several = len(run["classes"]) > 2
+        _check_threshold(threshold)
         level = level_of(0.5) if several else _level(run_dir, threshold, evaluation)
         model = Segmentalist.load_from_metadata(run)
         about = {
             "run_sha256": run_digest(run_dir),
             "weights_sha256": sha256_of(run_dir / BEST_BY_VAL),
             "symmetries": symmetries,
-            "level": level,
+            "threshold": threshold_of(level),
         }
         return cls(
             answers(model, symmetries=symmetries),
@@ -149,8 +150,10 @@ class Predictor:
         Raises
         ------
         ConfigError
-            It answers another number of classes, or is no model of images.
+            It answers another number of classes, or is no model of images; or `threshold` is no
+            probability.
         """
+        _check_threshold(threshold)
         shape = getattr(model, "input_shape", None)
         channels = getattr(model, "output_shape", (None,))[-1]
         expected = 1 if len(classes) == 2 else len(classes)
@@ -159,9 +162,9 @@ class Predictor:
             raise ConfigError(
                 f"no model of images for the classes {', '.join(classes)}",
                 expected=f"(batch, row, col, band) to (batch, row, col, {expected})",
-                found=f"{shape} to {getattr(model, 'output_shape', None)}",
+                found=type(model).__name__ if shape is None else f"{shape} to {model.output_shape}",
+                remedy='Give a Keras model with `classes`, or a run as {"run_dir": …}',
             )
-
         level = level_of(threshold)
         return cls(
             answers(model, symmetries=symmetries),
@@ -176,7 +179,7 @@ class Predictor:
                 "model_sha256": _model_digest(model),
                 "scale": scale,
                 "symmetries": symmetries,
-                "level": level,
+                "threshold": threshold_of(level),
             },
         )
 
@@ -230,8 +233,8 @@ class Predictor:
         given: dict[str, Any] = {"bounds": bounds, "nodata": nodata, "image_crs": image_crs}
         given |= {"resampling": resampling}
         target, chosen = resolution_m, bands is not None
-        if target is None:  # its own is looked up at one that was trained at: it may not be square
-            target = 0.0 if self.resolution_m is None else self.resolution_m[0]
+        if target is None:  # its own is looked up at another one: it may not be square
+            target = 1.0 if self.resolution_m is None else self.resolution_m[0]
         image = open_image(list(paths), bands=bands, resolution_m=target, **given)
         if resolution_m is None:
             target = self._target_m(image.native)
@@ -252,7 +255,7 @@ class Predictor:
                 found=f"{len(image.band_names)} ({', '.join(image.band_names)})",
                 remedy="Choose them by `bands`, in the order of the training",
             )
-        if not chosen and any(map(_other_colour, image.band_names, known)):
+        if not chosen and any(map(other_colour, image.band_names, known)):
             raise DataError(
                 "a band is another colour than in the training",
                 path=path,
@@ -271,9 +274,7 @@ class Predictor:
 
     def _target_m(self, grid: PixelGrid) -> float:
         """Return the resolution to predict at, m; 0: the image's own, whose pixels are square."""
-        if self.resolution_m is None:
-            return 0.0
-        low, high = self.resolution_m
+        low, high = self.resolution_m or (0.0, math.inf)
         own = math.sqrt(math.prod(grid.resolution_m))
         if own < low / (1 + NATIVE_TOLERANCE):
             return low
@@ -283,38 +284,9 @@ class Predictor:
         return 0.0 if abs(down / across - 1) <= SQUARE_TOLERANCE else own
 
 
-def predictor_for(
-    model: Any, classes: Sequence[str], scale: float, threshold: float | None, *, symmetries: bool
-) -> Predictor:
-    """Return what predicts with a run, a Keras model of `classes`, or what predicts already.
-
-    Parameters
-    ----------
-    model
-        Anything with a key ``run_dir``, as a row of ``collate_run_data``; a Keras model; or a
-        `Predictor`, which is returned.
-    classes, scale, threshold, symmetries
-        See `Predictor.of_model` and `Predictor.of_run`; None as a Keras model's threshold is 0.5.
-    """
-    if isinstance(model, Predictor):
-        return model
-    if is_run(model):
-        folder = Path(model["run_dir"])
-        return Predictor.of_run(folder, threshold=threshold, symmetries=symmetries, evaluation=None)
-    level = 0.5 if threshold is None else threshold
-    return Predictor.of_model(
-        model, classes=classes, scale=scale, threshold=level, symmetries=symmetries
-    )
-
-
-def is_run(model: Any) -> bool:
-    """Return whether `model` is a row about a run."""
-    return isinstance(model, Mapping | pd.Series)
-
-
-def _other_colour(one: str, other: str) -> bool:
-    one, other = one.lower(), other.lower()
-    return one != other and {one, other} <= COLOURS
+def _check_threshold(threshold: float | None) -> None:
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise ConfigError("threshold", expected="a probability, from 0 to 1", found=threshold)
 
 
 def _level(run_dir: Path, threshold: float | None, evaluation: Path | None) -> int:
@@ -326,7 +298,7 @@ def _level(run_dir: Path, threshold: float | None, evaluation: Path | None) -> i
         raise MissingError(
             "the run has no evaluation, which chooses the threshold",
             path=run_dir if found is None else found,
-            remedy="Run dvc repro evaluate, or set predict.threshold",
+            remedy="Run dvc repro evaluate, or give a threshold: predict.threshold, or --threshold",
         )
     return int(scores["level"])
 

@@ -55,7 +55,9 @@ def open_raster(path: str | Path) -> Any:
         GDAL cannot read it.
     """
     if not str(path).startswith("/vsi") and not Path(path).exists():
-        raise MissingError("no such raster", path=path, remedy="Check the path in the catalog")
+        raise MissingError(
+            "no such raster", path=path, remedy="Check the path, e.g. in the catalog"
+        )
     try:
         with warnings.catch_warnings():  # who needs a georeference checks for it
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

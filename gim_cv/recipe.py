@@ -30,7 +30,9 @@ def sha256_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def recipe_difference(here: Mapping[str, object], stored: Mapping[str, object]) -> str | None:
+def recipe_difference(
+    here: Mapping[str, object], stored: Mapping[str, object], where: str = "in the store"
+) -> str | None:
     """Name the first key, in sorted order, on which two recipes differ; None if they agree.
 
     Examples
@@ -44,7 +46,7 @@ def recipe_difference(here: Mapping[str, object], stored: Mapping[str, object]) 
     for key in sorted(ours.keys() | theirs.keys()):
         mine, other = ours.get(key, "absent"), theirs.get(key, "absent")
         if mine != other:
-            return f"{key}: {mine} here, {other} in the store"
+            return f"{key}: {mine} here, {other} {where}"
     return None
 
 

@@ -6,10 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from gim_cv.audit import PairAudit
+from gim_cv.audit import PairAudit, unshared
 from gim_cv.catalog import Scene
 from gim_cv.errors import GimError
 from gim_cv.raster import open_image
+from gim_cv.schema import other_colour
+
+ANY_M = 1.0
+"""Resampled, as it is for a model where it has to be, a scene's own pixels need not be square."""
 
 
 def audit_scenes(
@@ -38,7 +42,7 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
             bounds=scene.bounds,
             nodata=scene.nodata,
             image_crs=scene.image_crs,
-            resolution_m=0.0,
+            resolution_m=ANY_M,
             resampling="bilinear",
         )
     except GimError as err:
@@ -47,14 +51,16 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
     found = PairAudit(
         scene.name,
         {
-            "height": image.grid.height,
-            "width": image.grid.width,
-            "resolution_m": [round(value, 4) for value in image.grid.resolution_m],
+            "height": image.native.height,
+            "width": image.native.width,
+            "resolution_m": [round(value, 4) for value in image.native.resolution_m],
             "bands": bands,
             "dtype": dtype,
         },
+        warnings=unshared(scene.image_paths(raw_dir)),
     )
-    if pairs and not any(_fits(bands, pair["bands"]) for pair in pairs):
+    chosen = scene.bands is not None
+    if pairs and not any(_fits(bands, pair["bands"], chosen=chosen) for pair in pairs):
         expected = ", ".join(pairs[0]["bands"])
         found.warnings.append(f"has the bands {', '.join(bands)}, where pairs have {expected}")
     if pairs and dtype not in {pair["dtype"] for pair in pairs}:
@@ -62,6 +68,8 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
     return found
 
 
-def _fits(bands: list[str], trained: list[str]) -> bool:
+def _fits(bands: list[str], trained: list[str], *, chosen: bool) -> bool:
     """Return whether a model of the bands `trained` can be shown `bands`, by name or number."""
-    return len(bands) == len(trained) or set(trained) <= set(bands)
+    alike = chosen or not any(map(other_colour, bands, trained))
+    by_name = not chosen and set(trained) <= set(bands)
+    return by_name or (alike and len(bands) == len(trained))

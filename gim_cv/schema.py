@@ -46,6 +46,18 @@ COORDS: dict[str, tuple[tuple[str, ...], type[np.generic]]] = {
 }
 
 
+def other_colour(one: str, other: str) -> bool:
+    """Return whether two names of bands are of two colours; what is no colour may be any.
+
+    Examples
+    --------
+    >>> other_colour("Red", "nir"), other_colour("red", "band_1")
+    (True, False)
+    """
+    one, other = one.lower(), other.lower()
+    return one != other and {one, other} <= COLOURS
+
+
 class Layout(NamedTuple):
     """How many patches make the unit of reading and the unit of writing."""
 

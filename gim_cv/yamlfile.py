@@ -47,7 +47,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         It is not YAML, not a mapping, or has a key twice.
     """
     if not path.is_file():
-        raise MissingError("no such file", path=path, remedy="Run inside a gim_cv project")
+        remedy = "Run at the root of a gim_cv project, or name the root in GIM_CV_ROOT"
+        raise MissingError("no such file", path=path, remedy=remedy)
     try:
         data = yaml.load(path.read_text(encoding="utf-8"), UniqueKeyLoader)  # noqa: S506 - a safe loader
     except yaml.YAMLError as err:

@@ -67,7 +67,7 @@ def check(
     )
     compare_resolutions(audits, catalog.datasets)
     scenes = [] if pairs else audit_scenes(catalog.scenes.values(), here.raw, audits)
-    summary = totals(audits)
+    summary = totals(audits, scenes)
     if as_json:
         rows = {
             key: [audit.as_dict() for audit in found]
@@ -77,5 +77,5 @@ def check(
     else:
         Console().print(audit_table(audits, summary))
         Console(soft_wrap=True).print(scene_lines(scenes), end="")
-    if summary["errors"] or any(scene.errors for scene in scenes):
+    if summary["errors"]:
         raise typer.Exit(1)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from gim_cv.errors import ConfigError, GimError
+
+if TYPE_CHECKING:
+    from gim_cv.inference import InferenceDataset
 
 Images = Annotated[list[Path], typer.Argument(help="Rasters, each with a folder of its own.")]
 Out = Annotated[
@@ -43,42 +48,95 @@ def predict(
 ) -> None:
     """Predict whole rasters with a trained model: probabilities, classes, outlines, a picture."""
     from gim_cv.config import load_params, project
-    from gim_cv.inference import CompositeInferenceDataset, InferenceDataset
+    from gim_cv.givenmodel import check_has_threshold
+    from gim_cv.inference import InferenceDataset
     from gim_cv.pipelines import get_image_inference_pipeline
     from gim_cv.prediction import ABOUT
     from gim_cv.predictor import Predictor
 
-    logging.getLogger("gim_cv").addHandler(logging.NullHandler())  # failures are printed below
     here = project()
     how = load_params(here.params).predict.model_dump()
     standard = how.pop("threshold")
+    pipeline = partial(get_image_inference_pipeline, inference_window_size=how.pop("window_px"))
+    chosen = [int(band) if band.isdecimal() else band for band in bands.split(",") if band]
+    scenes = [InferenceDataset(path, pipeline, bands=chosen or None) for path in images]
+    folder = out or here.predictions
+    _check_names(scenes)
+    taken = _scenes_of(here.catalog) if folder.resolve() == here.predictions.resolve() else ()
     predictor = Predictor.of_run(
         run or here.models / "Segmentalist",
         threshold=standard if threshold is None else threshold,
         symmetries=how.pop("symmetries"),
         evaluation=None,
     )
-    pipeline = partial(
-        get_image_inference_pipeline,
-        inference_window_size=how.pop("window_px"),
-    )
-    chosen = [int(band) if band.isdecimal() else band for band in bands.split(",") if band]
-    scenes = CompositeInferenceDataset(
-        [InferenceDataset(path, pipeline, bands=chosen or None) for path in images]
-    )
-    scenes.prepare(skip_failures)
-    scenes.schedule_inference(predictor, out, skip_failures, **how)
+    check_has_threshold(predictor, threshold)
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    for raster in scenes.write_mask_rasters(overwrite, skip_failures):
+
+    def begin(scene: InferenceDataset) -> None:
+        _check_free(folder / scene.name, taken)
+        scene.prepare()
+        scene.schedule_inference(predictor, folder, **how)
+
+    def finish(scene: InferenceDataset) -> None:
+        raster = scene.write_mask_raster(overwrite)
         about = json.loads((raster.parent / ABOUT).read_text(encoding="utf-8"))
         console.print(Text("✓", "green"), f"{raster.parent}: {_found(about)}")
-    for failure in scenes.failures.values():
-        console.print(Text("✗", "red"), str(failure))
-    if scenes.failures:
+
+    ready = _each(begin, scenes, console, skip_failures=skip_failures)
+    if len(_each(finish, ready, console, skip_failures=skip_failures)) < len(scenes):
         raise typer.Exit(1)
 
 
+def _each(
+    step: Callable[[InferenceDataset], None],
+    scenes: Iterable[InferenceDataset],
+    console: Console,
+    *,
+    skip_failures: bool,
+) -> list[InferenceDataset]:
+    """Return the scenes that `step` worked for; others are printed, or the first one raises."""
+    whole = []
+    for scene in scenes:
+        try:
+            step(scene)
+        except GimError as err:
+            if not skip_failures:
+                raise
+            console.print(Text("✗", "red"), str(err))
+        else:
+            whole.append(scene)
+    return whole
+
+
+def _check_names(scenes: Iterable[InferenceDataset]) -> None:
+    first: dict[str, Path] = {}
+    for scene in scenes:
+        path = scene.image_paths[0]
+        if first.setdefault(scene.name, path) is not path:
+            raise ConfigError(
+                f"two files have one folder, {scene.name}",
+                found=f"{first[scene.name]} and {path}",
+                remedy="Predict them in two calls, each with its own --out",
+            )
+
+
+def _check_free(folder: Path, scenes: Iterable[str]) -> None:
+    """Return if no stage writes into `folder`: what it finds there, DVC would take for its own."""
+    if folder.name in scenes:
+        raise ConfigError(
+            "the folder belongs to a scene of data/catalog.yaml",
+            path=folder,
+            remedy=f"Run dvc repro predict@{folder.name}, or name another folder with --out",
+        )
+
+
+def _scenes_of(catalog: Path) -> Iterable[str]:
+    from gim_cv.catalog import load_catalog
+
+    return load_catalog(catalog).scenes
+
+
 def _found(about: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Return in words how much there is of each class but the first."""
+    """Return in words how much there is of each class."""
     rows = sorted(about["classes"].items())
     return ", ".join(f"{name} {row['share']:.1%} ({row['area_m2']:,.0f} m²)" for name, row in rows)

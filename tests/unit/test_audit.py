@@ -123,6 +123,54 @@ def test_scenes_are_looked_at_beside_the_pairs(scene):
     assert found.startswith("scene good: 96 × 96 px of 0.5 m, ")
     assert "! scene other: has pixels of uint16" in found
     assert "✗ scene torn: " in found
+    assert (totals(pairs, [good, other, torn])["errors"], totals(pairs)["errors"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("bands", "more", "warned"),
+    [
+        (("green", "red", "blue"), {}, False),  # found by name
+        (("nir", "red", "blue", "green"), {}, False),
+        (("nir", "red", "green"), {}, True),  # the stage refuses them, unless they are chosen
+        (("nir", "red", "green"), {"bands": [1, 2, 3]}, False),
+        (("nir", "red", "green", "blue"), {"bands": [1, 2, 3, 4]}, True),
+        (("b4", "b3", "b2"), {}, False),
+    ],
+)
+def test_bands_that_a_model_of_the_pairs_would_refuse_are_said(scene, bands, more, warned):
+    for name in bands:
+        write_tif(scene.folder / f"{name}.tif", pixels(bands=1))
+    image = [f"{name}.tif" for name in bands]
+    entry = Entry(name="scene", source="s", image=image, **more)
+    pairs = [PairAudit("p", {"bands": ["red", "green", "blue"], "dtype": "uint8"})]
+    (found,) = audit_scenes([entry], scene.folder.parent, pairs)
+    assert found.errors == []
+    assert any("has the bands" in warning for warning in found.warnings) == warned
+
+
+def test_a_place_that_dvc_does_not_keep_is_said(scene):
+    plain(scene)
+    image = scene.folder / scene.pair["image"]
+    beside = image.with_name(f"{image.name}.aux.xml")
+    entry = Entry(name="scene", source="s", image=image.name)
+    for text, warned in (("<PAMRasterBand/>", False), ("<SRS>EPSG:32633</SRS>", True)):
+        beside.write_text(f"<PAMDataset>{text}</PAMDataset>")
+        audits = audit_pairs([pair(scene)], scene.folder.parent, **OPTIONS)
+        audits += audit_scenes([entry], scene.folder.parent, audits)
+        for audit in audits:
+            assert any("DVC does not keep it" in said for said in audit.warnings) == warned
+
+
+def test_a_scene_in_degrees_is_no_error(scene):
+    """A model is shown it resampled: only the ground of a pair has to be square as it is."""
+    plain(scene)
+    degrees = GRID.from_gdal(15.0, 5e-6, 0.0, 60.0, 0.0, -5e-6)
+    write_tif(scene.folder / "degrees.tif", pixels(), transform=degrees, crs="EPSG:4326")
+    entry = Entry(name="degrees", source="s", image="degrees.tif")
+    (found,) = audit_scenes([entry], scene.folder.parent, [])
+    assert (found.errors, found.facts["height"]) == ([], 96)
+    down, across = found.facts["resolution_m"]
+    assert down > 1.5 * across
 
 
 @pytest.mark.e2e

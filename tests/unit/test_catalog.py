@@ -107,5 +107,5 @@ def test_a_wrong_entry_is_named(tmp_path, old, new, message):
 
 
 def test_a_missing_file_is_said(tmp_path):
-    with pytest.raises(MissingError, match="no such file"):
+    with pytest.raises(MissingError, match=r"no such file.*root of a gim_cv project.*GIM_CV_ROOT"):
         load_catalog(tmp_path / "none.yaml")

@@ -94,7 +94,7 @@ def test_finished_masks_stay_and_others_are_in_the_way(rasters, tmp_path):
     assert part.write_mask_raster() == path
     assert path.stat().st_mtime_ns == before
     part.schedule_inference(first_band(), tmp_path, threshold=0.9)
-    with pytest.raises(RunError, match=r"a prediction of something else.*level.*Overwrite"):
+    with pytest.raises(RunError, match=r"a prediction of something else.*threshold.*Overwrite"):
         part.write_mask_raster()
     part.write_mask_raster(overwrite=True)
     assert path.stat().st_mtime_ns > before
@@ -124,6 +124,11 @@ def test_what_is_asked_for_must_make_sense(rasters, tmp_path):
         InferenceDataset("a.tif", partial(PIPELINE, prepend_steps=[("s", StandardScaler())]))
     with pytest.raises(ConfigError, match="letters, digits"):
         InferenceDataset("a.tif", PIPELINE, name="a b")
+    with pytest.raises(ConfigError, match="no image; expected a raster"):
+        InferenceDataset([], PIPELINE)
+    for factor in (0, -1.0, float("nan")):
+        with pytest.raises(ConfigError, match="resample_factor; expected a number above 0"):
+            InferenceDataset("a.tif", partial(PIPELINE, resample_factor=factor))
     part = InferenceDataset(rasters / "a.tif", PIPELINE)
     part.prepare()
     with pytest.raises(UnknownError, match=r"unknown option 'overlp'; expected one of overlap"):

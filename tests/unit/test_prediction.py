@@ -1,5 +1,6 @@
 """Whole scenes: exact grids, nodata, no seams, finished or nothing, in little memory."""
 
+import errno
 import json
 from dataclasses import replace
 
@@ -497,6 +498,30 @@ def test_maps_of_someone_else_are_not_replaced(tmp_path):
     assert contents(tmp_path / "out") == {CLASSES: b"drawn by hand"}
 
 
+def test_what_a_gis_leaves_beside_the_files_is_in_nobodys_way(tmp_path):
+    path = Scene().write_image(tmp_path)
+    about = predict(path, tmp_path / "out")
+    for name in ("classes.tif.aux.xml", "polygons.gpkg-wal"):
+        (tmp_path / "out" / name).write_bytes(b"")
+    assert predict(path, tmp_path / "out") == about
+    predict(path, tmp_path / "out", overwrite=True)
+    assert set(contents(tmp_path / "out")) == FILES
+
+
+def full(*_args, **_options):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_folder_that_cannot_be_written_is_one_of_our_errors(tmp_path, monkeypatch):
+    path = Scene().write_image(tmp_path)
+    with pytest.raises(RunError, match=r"image\.tif/out: results cannot be written"):
+        predict(path, path / "out")
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(RunError, match=r"No space left.*room on the disk"):
+        predict(path, tmp_path / "out")
+    assert [item.name for item in tmp_path.iterdir()] == ["image.tif"]
+
+
 def test_an_empty_folder_will_do(tmp_path):
     (tmp_path / "out").mkdir()
     predict(Scene().write_image(tmp_path), tmp_path / "out")
@@ -582,6 +607,7 @@ def module_predict(image, out):
     "wrong",
     [
         {"batch": 0},
+        {"batch": 1.5},
         {"window_px": 0},
         {"overlap": 1.0},
         {"overlap": -0.1},

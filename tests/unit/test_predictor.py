@@ -14,10 +14,12 @@ from pyproj import CRS, Transformer
 from scenes import Scene, georeference, pixel_values
 
 from gim_cv import predictor as module
+from gim_cv import revisions
 from gim_cv.catalog import Scene as Entry
 from gim_cv.errors import ConfigError, DataError, MissingError, UnknownError
+from gim_cv.givenmodel import predictor_for
 from gim_cv.patches import Window
-from gim_cv.predictor import Predictor, predictor_for
+from gim_cv.predictor import Predictor
 from gim_cv.rundir import run_digest
 
 RUN = {
@@ -108,6 +110,7 @@ def open_it(predictor, *paths, **options):
 
 def test_a_run_says_what_it_was_trained_on(run_dir):
     found = of_run(run_dir, threshold=0.5)
+    assert found.about["threshold"] == found.threshold == 0.5
     assert found.classes == ("background", "building")
     assert (found.bands, found.band_names) == (3, ("red", "green", "blue"))
     assert (found.scale, found.image_dtype, found.resolution_m) == (255.0, "uint8", (0.5, 0.5))
@@ -354,8 +357,10 @@ def test_pixels_that_are_not_square_are_made_so(tmp_path, metres):
     assert down == pytest.approx(across, rel=1e-3)
     assert down == pytest.approx(min(max(own, metres[0]), metres[1]), rel=2e-3)
     assert image.native.transform == transform
+    down, across = open_it(of_model(), path).grid.resolution_m
+    assert (down, across) == pytest.approx((own, own), rel=2e-3)
     with pytest.raises(DataError, match="not square"):
-        open_it(of_model(), path)
+        open_it(of_model(), path, resolution_m=0.0)
 
 
 def test_degrees_are_taken_for_what_they_are_on_the_ground(tmp_path):
@@ -392,3 +397,32 @@ def test_any_way_to_name_a_model_will_do(run_dir):
         assert (found.level, found.scale, found.band_names) == (64, 255.0, own.band_names)
     found = predictor_for(Brightness(), ("a", "b"), 2.0, None, symmetries=False)
     assert (found.level, found.scale, found.classes) == (128, 2.0, ("a", "b"))
+
+
+def test_the_weights_of_another_revision_are_fetched(run_dir, monkeypatch):
+    fetched = []
+    monkeypatch.setattr(revisions, "fetch_run", lambda row: fetched.append(row) or run_dir)
+    row = {"rev": "tag", "run_dir": "elsewhere"}
+    assert predictor_for(row, (), 1.0, 0.5, symmetries=False).level == 128
+    assert fetched == [row]
+    predictor_for({"rev": "workspace", "run_dir": run_dir}, (), 1.0, 0.5, symmetries=False)
+    assert fetched == [row]
+
+
+def test_a_threshold_without_meaning_is_refused(tmp_path, run_dir):
+    three = write_run(tmp_path / "models" / "three", classes=["ground", "building", "tree"])
+    for model in ({"run_dir": three}, Brightness(outputs=(None, None, None, 3))):
+        names = ("ground", "building", "tree")
+        assert predictor_for(model, names, 255.0, None, symmetries=False).threshold is None
+        with pytest.raises(ConfigError, match=r"a threshold is for two classes.*Leave it out"):
+            predictor_for(model, names, 255.0, 0.9, symmetries=False)
+    for wrong in (-0.1, 1.5, float("nan")):
+        for model in ({"run_dir": run_dir}, Brightness()):
+            with pytest.raises(ConfigError, match=r"threshold; expected a probability, from 0 to"):
+                predictor_for(model, ("a", "b"), 255.0, wrong, symmetries=False)
+
+
+@pytest.mark.parametrize("given", ["data/models/Segmentalist", None])
+def test_what_is_neither_a_run_nor_a_model_is_named(given):
+    with pytest.raises(ConfigError, match=rf"found {type(given).__name__}\. .*run_dir"):
+        predictor_for(given, ("a", "b"), 255.0, None, symmetries=False)
