@@ -86,7 +86,9 @@ def read_features(
     """
     if not path.exists():
         raise MissingError("no such vector file", path=path, remedy="Check the path in the catalog")
-    table = _Parquet(path, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
+    table = (
+        _Parquet(path, layer, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
+    )
     if attribute is not None and attribute not in table.columns:
         raise UnknownError.among("column", attribute, table.columns, path=path)
     given = None if own_crs and table.crs else crs
@@ -105,7 +107,9 @@ def read_features(
     moved = _to_pixels(geometries[kept], own, grid)
     broken = ~shapely.is_valid(moved)
     moved[broken] = shapely.make_valid(moved[broken], method="structure", keep_collapsed=False)
-    column = None if attribute is None else frame[attribute].to_numpy()[kept]
+    column = None
+    if attribute is not None:
+        column = frame[attribute].to_numpy(object, na_value=None)[kept]
     return Features(moved, column, int(broken.sum()), cover)
 
 
@@ -162,10 +166,11 @@ class _Ogr:
 class _Parquet:
     """A GeoParquet file."""
 
-    def __init__(self, path: Path, where: str | None) -> None:
-        if where is not None:
-            remedy = "Convert it to GeoPackage, or leave `where` out"
-            raise DataError("`where` does not work on GeoParquet", path=path, remedy=remedy)
+    def __init__(self, path: Path, layer: str | None, where: str | None) -> None:
+        for key, value in (("layer", layer), ("where", where)):
+            if value is not None:
+                remedy = f"Convert it to GeoPackage, or leave `{key}` out"
+                raise DataError(f"`{key}` does not work on GeoParquet", path=path, remedy=remedy)
         try:
             self._frame = geopandas.read_parquet(path)
         except (ValueError, OSError) as err:

@@ -111,6 +111,35 @@ def test_colours_become_classes(tmp_path):
         open_it(write(tmp_path / "one.tif", CHECKS), mask_values=colours)
 
 
+COLOURS = {(0, 0, 0): 0, (200, 0, 0): 1}
+
+
+@pytest.mark.parametrize("nodata", [0, 7])
+def test_a_colour_raster_may_have_nodata(tmp_path, nodata):
+    planes = np.stack([CHECKS * 200, CHECKS * 0, CHECKS * 0])
+    planes[:, :, 3] = nodata
+    path = write(tmp_path / "m.tif", planes, nodata=nodata)
+    mask = open_it(path, mask_values=COLOURS).burn(WHOLE, 255)
+    assert (mask[:, 3] == (255 if nodata else 0)).all()
+    assert np.array_equal(np.delete(mask, 3, 1), np.delete(CHECKS, 3, 1))
+
+
+def test_colours_may_be_unknown(tmp_path):
+    planes = np.stack([CHECKS * 200, CHECKS * 0, CHECKS * 0])
+    planes[:, 0], planes[:, 1] = 9, np.array([[1], [2], [3]])
+    path = write(tmp_path / "m.tif", planes)
+    mask = open_it(path, mask_values=COLOURS, ignore_values=[9, (1, 2, 3)]).burn(WHOLE, 0)
+    assert (mask[:2] == 255).all()
+    assert np.array_equal(mask[2:], CHECKS[2:])
+
+
+@pytest.mark.parametrize("value", [-1, 256, 999])
+def test_a_value_that_no_byte_has_marks_nothing(tmp_path, value):
+    path = write(tmp_path / "m.tif", CHECKS * 255)
+    mask = open_it(path, mask_values={0: 0, 255: 1}, ignore_values=[value]).burn(WHOLE, 255)
+    assert np.array_equal(mask, CHECKS)
+
+
 def test_nodata_and_ignored_values_are_unknown(tmp_path):
     values = CHECKS.copy()
     values[0], values[1] = 9, 7
