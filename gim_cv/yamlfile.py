@@ -10,7 +10,6 @@ from pydantic import BaseModel, ValidationError
 
 from gim_cv.errors import ConfigError, MissingError, nearest
 
-LIST_AS_KEY = "!list-as-key"
 WORDS = {
     "missing": "required key is missing",
     "tuple_type": "not a list",
@@ -28,25 +27,16 @@ class UniqueKeyLoader(yaml.SafeLoader):
         """Return a mapping, or raise ConstructorError where a key comes a second time."""
         seen = set()
         for key_node, _ in node.value:
-            if isinstance(key_node, yaml.SequenceNode):
-                key_node.tag = LIST_AS_KEY
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, dict):
-                what = "a mapping cannot be a key"
+            if not isinstance(key_node, yaml.ScalarNode):  # which DVC cannot hash either
+                what = "a list cannot be a key; a colour: [{value: [255, 0, 0], id: 1}]"
                 raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
+            key = self.construct_object(key_node, deep=True)
             if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} comes a second time", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
-
-
-def _tuple_of(loader: UniqueKeyLoader, node: yaml.SequenceNode) -> tuple[Any, ...]:
-    return tuple(loader.construct_sequence(node, deep=True))
-
-
-UniqueKeyLoader.add_constructor(LIST_AS_KEY, _tuple_of)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
