@@ -76,8 +76,10 @@ def _gap_m(grounds: Sequence[Mapping[str, Any]]) -> float | None:
     shapes = np.array([shape for _, _, shape in parts])
     shrink = np.cos(np.radians(np.abs(shapely.get_coordinates(shapes)[:, 1]).max()))
     flat = shapely.transform(shapes, lambda xy: xy * METRES_PER_DEGREE * [shrink, 1])
-    gaps = [g["rule"]["buffer_m"] for g in grounds if g["rule"] and len(g["splits"]) > 1]
-    most: float | None = min(gaps) if gaps else _enough_m(parts, flat)
+    gaps: list[float] = [
+        g["rule"]["buffer_m"] for g in grounds if g["rule"] and len(g["splits"]) > 1
+    ]
+    most = min(gaps) if gaps else _enough_m(parts, flat)
     if most is None or most <= 0:
         return most
     left, right = shapely.STRtree(flat).query(flat, predicate="dwithin", distance=most + 1e-6)

@@ -51,7 +51,7 @@ class ImageSource:
     marks
         Value of each band that means "no image here", or None.
     masks
-        Of each file in `parts`, where validity comes from besides `marks` and NaN: see
+        Of each file in `parts`, where validity comes from besides `marks`, NaN and infinity: see
         `rasterfile.validity_bands`.
     native
         Grid of the file, or of the part that `bounds` keeps.
@@ -128,9 +128,9 @@ class ImageSource:
         return _placed(image, valid, inside, window)
 
     def _drop_by_value(self, valid: Bool, image: Array) -> None:
-        """Clear `valid` where a pixel is NaN in any band, or nodata in all."""
+        """Clear `valid` where a pixel is NaN or infinite in any band, or nodata in all."""
         if image.dtype.kind == "f":
-            valid &= ~np.isnan(image).any(axis=-1)
+            valid &= np.isfinite(image).all(axis=-1)
         if all(_fits(mark, image.dtype) for mark in self.marks):
             same = len(set(self.marks)) == 1  # compared much faster with one number
             mark = np.array(self.marks[0] if same else self.marks, image.dtype)

@@ -78,10 +78,11 @@ def test_nodata_that_the_type_cannot_hold_marks_nothing(tmp_path):
     assert valid.all()
 
 
-def test_nan_in_any_band_is_invalid_and_becomes_zero(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_in_any_band_is_invalid_and_becomes_zero(tmp_path, value):
     folder = Scene(dtype="float32").write(tmp_path)
     marked = pixel_values(96, 96, 3, "float32")
-    marked[3, 4, 1] = np.nan
+    marked[3, 4, 1] = value
     edit(folder / "image.tif", lambda sink: sink.write(np.moveaxis(marked, -1, 0)))
     pixels, valid = open_it(folder / "image.tif").read(WHOLE)
     assert np.argwhere(~valid).tolist() == [[3, 4]]
