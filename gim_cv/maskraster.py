@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as FileWindow
@@ -20,6 +21,7 @@ from gim_cv.rasterfile import Handles, grid_of, has_own_mask, open_raster, unrea
 Array = NDArray[Any]
 Value = int | tuple[int, int, int]
 """Raw value of a pixel, or its RGB triple."""
+_LEAST_PX = 0.5  # of the image; rasters that only share an edge have less in common
 _LATTICE = 16  # px between the points whose place in the label raster is computed exactly
 
 
@@ -71,7 +73,22 @@ class MaskRaster:
         cols = np.arange(0, self.grid.width, step)[None, :]
         r, c = self._exact(rows + 0.5, cols + 0.5)
         inside = (r >= 0) & (r < self.own.height) & (c >= 0) & (c < self.own.width)
-        return float(inside.mean())
+        return float(inside.mean()) or self._small_cover()
+
+    def _small_cover(self) -> float:
+        """Return the share of the image under a label raster that falls between its samples."""
+        rows, cols = self.own.outline(64)
+        x, y = apply(self.own.transform, cols, rows)
+        if self.own.crs != self.grid.crs:
+            x, y = transformer(self.own.crs, self.grid.crs).transform(x, y)
+        c, r = apply(~self.grid.transform, x, y)
+        if not np.isfinite([c, r]).all():
+            return 0.0
+        image = shapely.box(0, 0, self.grid.width, self.grid.height)
+        area = shapely.intersection(
+            shapely.make_valid(shapely.polygons(np.stack([c, r], 1))), image
+        ).area
+        return float(area / image.area) if area >= _LEAST_PX else 0.0
 
     def _shift(self) -> tuple[int, int] | None:
         """Return rows and columns to add where both grids have the same pixels, else None."""

@@ -185,6 +185,19 @@ def test_a_raster_elsewhere_is_refused(tmp_path):
         open_it(write(tmp_path / "m.tif", CHECKS, far))
 
 
+def test_a_raster_much_smaller_than_the_image_is_found(tmp_path):
+    image = PixelGrid(CRS(32633), PLAIN, 6400, 6400)
+    inside = Affine(0.5, 0, 500_510, 0, -0.5, 3_999_490)  # rows and columns 1020 to 1080
+    path = write(tmp_path / "m.tif", CHECKS[:60, :60], inside)
+    options = {"mask_values": None, "ignore_values": (), "n_classes": 2, "labels_crs": None}
+    source = open_mask_raster(path, grid=image, **options)
+    assert source.cover == pytest.approx((60 / 6400) ** 2)
+    assert np.array_equal(source.burn(Window(1020, 1020, 60, 60), 255), CHECKS[:60, :60])
+    beside = Affine(0.5, 0, 503_200, 0, -0.5, 4_000_000)
+    with pytest.raises(DataError, match="does not overlap"):
+        open_mask_raster(write(tmp_path / "m.tif", CHECKS, beside), grid=image, **options)
+
+
 def test_a_mask_raster_pickles(tmp_path):
     source = open_it(write(tmp_path / "m.tif", CHECKS))
     assert np.array_equal(pickle.loads(pickle.dumps(source)).burn(WHOLE, 255), CHECKS)
