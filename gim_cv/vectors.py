@@ -23,6 +23,8 @@ from pyogrio.errors import DataLayerError, DataSourceError  # noqa: E402
 
 Array = NDArray[Any]
 PARQUET = (".parquet", ".geoparquet")
+NUMBERED = ("GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB", "SQLite")
+"""Drivers whose feature ids count the file's features, which a spatial index gives in any order."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class _Ogr:
             what = f"not a vector file that OGR can read ({err})"
             remedy = "Get the file again, with all its sidecars"
             raise DataError(what, path=path, remedy=remedy) from err
+        self._numbered = info["driver"] in NUMBERED  # a GeoJSON's ids may be any
         self.crs: str | None = info["crs"]
         self.columns = [str(name) for name in info["fields"]]
         bounds = info["total_bounds"] if info["features"] else None  # 0, 0, 0, 0 in a shapefile
@@ -134,18 +137,19 @@ class _Ogr:
     def read(self, bbox: tuple[float, ...], column: str | None) -> geopandas.GeoDataFrame:
         """Return the features that meet `bbox` (layer's CRS), in file order."""
         try:
-            return self._frame(column, bbox).sort_index()
+            return self._frame(column, bbox)
         except (DataSourceError, DataLayerError, ValueError) as err:
             if "no such module: rtree" in str(err):
                 # TensorFlow, imported before GDAL, puts an SQLite without spatial indices in the
                 # place of GDAL's own: all features are read, and chosen here.
-                frame = self._frame(column, None).sort_index()
+                frame = self._frame(column, None)
                 return frame[frame.intersects(shapely.box(*bbox))]
             what = f"features cannot be read ({err})"
             raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
 
     def _frame(self, column: str | None, bbox: tuple[float, ...] | None) -> geopandas.GeoDataFrame:
-        return pyogrio.read_dataframe(
+        """Return the features that meet `bbox`, or all, in file order."""
+        frame = pyogrio.read_dataframe(
             self._path,
             layer=self._layer,
             where=self._where,
@@ -154,6 +158,7 @@ class _Ogr:
             force_2d=True,
             fid_as_index=True,
         )
+        return frame.sort_index() if self._numbered else frame
 
     def holds_any(self) -> bool:
         """Return whether the filter keeps any feature of the layer."""

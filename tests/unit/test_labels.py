@@ -1,5 +1,6 @@
 """Labels of vector files: which pixels become which class."""
 
+import json
 import pickle
 import subprocess
 import sys
@@ -100,6 +101,19 @@ def test_later_features_win(tmp_path):
     mask = open_it(path, scene, **options).burn(WHOLE)
     assert mask[9, 9] == 1
     assert mask[10, 10] == 2
+    assert np.bincount(mask.ravel()).tolist() == [96 * 96 - 700, 300, 400]
+
+
+@pytest.mark.parametrize("ids", [(10, 2), (2, 10), ("x", "y"), (None, None)])
+def test_later_features_of_geojson_win_whatever_their_ids(tmp_path, ids):
+    scene = Scene()
+    path = write(scene, tmp_path / "l.geojson", [(0, 0, 20, 20), (10, 10, 30, 30)], kind=["a", "b"])
+    text = json.loads(path.read_text())
+    for feature, number in zip(text["features"], ids, strict=True):
+        feature.update({} if number is None else {"id": number})
+    path.write_text(json.dumps(text))
+    options = {"class_attribute": "kind", "classes": {"a": 1, "b": 2}, "n_classes": 3}
+    mask = open_it(path, scene, **options).burn(WHOLE)
     assert np.bincount(mask.ravel()).tolist() == [96 * 96 - 700, 300, 400]
 
 
