@@ -76,14 +76,37 @@ def _gap_m(grounds: Sequence[Mapping[str, Any]]) -> float | None:
     shapes = np.array([shape for _, _, shape in parts])
     shrink = np.cos(np.radians(np.abs(shapely.get_coordinates(shapes)[:, 1]).max()))
     flat = shapely.transform(shapes, lambda xy: xy * METRES_PER_DEGREE * [shrink, 1])
-    gaps = [g["rule"]["buffer_m"] for g in grounds if g["rule"] and len(g["splits"]) > 1]
-    for i, (one, splits, _) in enumerate(parts):
-        apart = shapely.distance(flat[i], flat[i + 1 :])
-        for (other, more, _), metres in zip(parts[i + 1 :], apart.tolist(), strict=True):
-            if len({*splits, *more}) > 1:
-                sure = one["rule"]["buffer_m"] if _same_rule(one, other) else 0.0
-                gaps.append(max(metres, sure))
-    return round(min(gaps), 3) if gaps else None
+    gaps: list[float] = [
+        g["rule"]["buffer_m"] for g in grounds if g["rule"] and len(g["splits"]) > 1
+    ]
+    most = min(gaps) if gaps else _enough_m(parts, flat)
+    if most is None or most <= 0:
+        return most
+    left, right = shapely.STRtree(flat).query(flat, predicate="dwithin", distance=most + 1e-6)
+    apart = shapely.distance(flat[left], flat[right])
+    for i, j, metres in zip(left.tolist(), right.tolist(), apart.tolist(), strict=True):
+        (one, splits, _), (other, more, _) = parts[i], parts[j]
+        if i < j and len({*splits, *more}) > 1:
+            sure = one["rule"]["buffer_m"] if _same_rule(one, other) else 0.0
+            gaps.append(max(metres, sure))
+    return round(min(gaps), 3)
+
+
+def _enough_m(
+    parts: Sequence[tuple[Mapping[str, Any], list[str], Any]], flat: Array
+) -> float | None:
+    """Return a distance, m, that the least between parts, each of one split, is not above.
+
+    Nearest neighbours are asked for, so that not each part is compared with each. None where all
+    are of one split.
+    """
+    names = np.array([splits[0] for _, splits, _ in parts])
+    found = []
+    for name in np.unique(names)[1:]:
+        tree = shapely.STRtree(flat[names != name])
+        found.append(tree.query_nearest(flat[names == name], return_distance=True)[1].min())
+    sure = [ground["rule"]["buffer_m"] for ground, _, _ in parts if ground["rule"]]
+    return max(float(min(found)), *sure, 0.0) if found else None
 
 
 def _parts(ground: Mapping[str, Any]) -> list[tuple[list[str], Any]]:

@@ -124,7 +124,8 @@ def get_dataset(tag: str) -> Dataset:
     """
     here = project()
     catalog = load_catalog(here.catalog)
-    pairs = tuple(catalog.pairs[name] for name in catalog.members(tag))
+    # Once each, as the stages take them, though a list in the catalog may have one twice.
+    pairs = tuple(catalog.pairs[name] for name in dict.fromkeys(catalog.members(tag)))
     if tag not in catalog.tags:
         return Dataset(tag, pairs, None, here.raw)
     name = catalog.tags[tag]

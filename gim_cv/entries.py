@@ -43,7 +43,10 @@ def _as_texts(value: Any) -> Any:
     for key in value:
         if isinstance(key, bool):
             found = str(key).lower()
-            raise ValueError(f"YAML reads a key as {found}: put it in quotes")  # noqa: TRY004
+            hint = f"{str(key)!r} where the column holds truth values"
+            raise ValueError(  # noqa: TRY004
+                f"YAML reads a key as {found}: put it in quotes, as {hint}"
+            )
     return {attribute_text(key): number for key, number in value.items()}
 
 
@@ -149,8 +152,10 @@ class Pair(Scene):
     mask_values: Annotated[tuple[MaskValue, ...] | None, BeforeValidator(_as_rows)] = Field(
         None, description="raw value of a label raster → class id; or a list of value and id"
     )
-    ignore_values: tuple[int | str | None, ...] = Field(
-        (), description="values of a label raster or of class_attribute that mean 'unknown'"
+    ignore_values: tuple[int | str | tuple[int, int, int] | None, ...] = Field(
+        (),
+        description="values (or RGB triples) of a label raster, or of class_attribute, that mean "
+        "'unknown'",
     )
     all_touched: bool | None = Field(None, description="overrides prepare.all_touched")
     buffer_m: float = Field(0.0, description="grows (or, below 0, shrinks) each polygon, m")
@@ -186,8 +191,10 @@ class Pair(Scene):
             raise ValueError("mask_values is for a label raster, and labels is a vector file")
         if not raster and self.ignore_values and self.class_attribute is None:
             raise ValueError("ignore_values of vector labels needs class_attribute")
-        if raster and not all(isinstance(value, int) for value in self.ignore_values):
-            raise ValueError("ignore_values of a label raster are whole numbers")
+        if raster and not all(isinstance(value, int | tuple) for value in self.ignore_values):
+            raise ValueError("ignore_values of a label raster are whole numbers or RGB triples")
+        if not raster and any(isinstance(value, tuple) for value in self.ignore_values):
+            raise ValueError("ignore_values of vector labels are numbers or words, not triples")
         return self
 
     @property

@@ -104,7 +104,7 @@ def pair_of(
     Raises
     ------
     ConfigError
-        Files without `labels`, or a catalog's pair with a `name`.
+        Files without `labels`, a catalog's pair with a `name`, or channels that it has not.
     """
     if isinstance(image, Pair) and name is not None:
         raise ConfigError("a pair of the catalog has its name", expected=image.name, found=name)
@@ -114,13 +114,26 @@ def pair_of(
         image = FilePair.of(image, labels, name)
     more: dict[str, Any] = {}
     if cut.bands is not None:
-        own = image.bands
-        more["bands"] = cut.bands if own is None else tuple(own[band - 1] for band in cut.bands)
+        more["bands"] = _chosen(image, cut.bands)
     if cut.positive is not None:
         more["mask_values"] = tuple(
             MaskValue.model_validate(row) for row in cut.mask_values() or ()
         )
     return image.model_copy(update=more) if more else image
+
+
+def _chosen(pair: Pair, bands: Sequence[int]) -> tuple[int | str, ...]:
+    """Return those of a pair's bands that a pipeline's channels (here from 1) choose."""
+    own = pair.bands
+    if own is None:
+        return tuple(bands)
+    if not all(1 <= band <= len(own) for band in bands):
+        raise ConfigError(
+            f"the pipeline's channels are not among the bands of pair {pair.name}",
+            expected=f"channels from 0 to {len(own) - 1}",
+            found=[band - 1 for band in bands],
+        )
+    return tuple(own[band - 1] for band in bands)
 
 
 def native_resolution(pair: Pair, raw_dir: Path) -> float:

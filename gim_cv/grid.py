@@ -12,6 +12,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 
 from gim_cv.errors import DataError
 from gim_cv.patches import Window
@@ -24,8 +25,22 @@ NATIVE_TOLERANCE = 0.01
 
 @lru_cache(maxsize=64)
 def transformer(source: CRS, target: CRS) -> Transformer:
-    """Return the transformer between two CRSs, x (or longitude) first in both."""
-    return Transformer.from_crs(source, target, always_xy=True)
+    """Return the transformer between two CRSs, x (or longitude) first in both.
+
+    Raises
+    ------
+    DataError
+        One of them is not tied to the Earth.
+    """
+    try:
+        return Transformer.from_crs(source, target, always_xy=True)
+    except ProjError as err:
+        raise DataError(
+            f"there is no way from {source.name} to {target.name}",
+            expected="coordinate systems of places on the Earth",
+            found=f"{source.type_name} and {target.type_name}",
+            remedy="Give the file its true CRS, e.g. with gdal_edit -a_srs or ogr2ogr -a_srs",
+        ) from err
 
 
 LONLAT = CRS.from_epsg(4326)

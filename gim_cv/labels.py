@@ -67,7 +67,7 @@ def open_labels(
     class_attribute: str | None,
     classes: Mapping[str, int] | None,
     mask_values: Mapping[Value, int] | None,
-    ignore_values: Sequence[int | str | None],
+    ignore_values: Sequence[Value | str | None],
     all_touched: bool,
     buffer_m: float,
     aoi: Path | None,
@@ -116,7 +116,7 @@ def open_labels(
             path,
             grid=grid,
             mask_values=mask_values,
-            ignore_values=[value for value in ignore_values if isinstance(value, int)],
+            ignore_values=[value for value in ignore_values if isinstance(value, int | tuple)],
             n_classes=n_classes,
             labels_crs=labels_crs,
         )
@@ -156,7 +156,7 @@ def _class_ids(
     values: Array | None,
     count: int,
     classes: Mapping[str, int] | None,
-    ignore_values: Sequence[int | str | None],
+    ignore_values: Sequence[Value | str | None],
     path: Path,
 ) -> Array:
     """Return the class id (n,) uint8 of each feature."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as FileWindow
@@ -15,10 +16,12 @@ from rasterio.windows import Window as FileWindow
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid, apply, transformer
 from gim_cv.patches import IGNORE, Window
-from gim_cv.rasterfile import Handles, grid_of, mask_kind, open_raster, unreadable
+from gim_cv.rasterfile import Handles, grid_of, has_own_mask, open_raster, unreadable
 
 Array = NDArray[Any]
 Value = int | tuple[int, int, int]
+"""Raw value of a pixel, or its RGB triple."""
+_LEAST_PX = 0.5  # of the image; rasters that only share an edge have less in common
 _LATTICE = 16  # px between the points whose place in the label raster is computed exactly
 
 
@@ -70,7 +73,22 @@ class MaskRaster:
         cols = np.arange(0, self.grid.width, step)[None, :]
         r, c = self._exact(rows + 0.5, cols + 0.5)
         inside = (r >= 0) & (r < self.own.height) & (c >= 0) & (c < self.own.width)
-        return float(inside.mean())
+        return float(inside.mean()) or self._small_cover()
+
+    def _small_cover(self) -> float:
+        """Return the share of the image under a label raster that falls between its samples."""
+        rows, cols = self.own.outline(64)
+        x, y = apply(self.own.transform, cols, rows)
+        if self.own.crs != self.grid.crs:
+            x, y = transformer(self.own.crs, self.grid.crs).transform(x, y)
+        c, r = apply(~self.grid.transform, x, y)
+        if not np.isfinite([c, r]).all():
+            return 0.0
+        image = shapely.box(0, 0, self.grid.width, self.grid.height)
+        area = shapely.intersection(
+            shapely.make_valid(shapely.polygons(np.stack([c, r], 1))), image
+        ).area
+        return float(area / image.area) if area >= _LEAST_PX else 0.0
 
     def _shift(self) -> tuple[int, int] | None:
         """Return rows and columns to add where both grids have the same pixels, else None."""
@@ -148,7 +166,8 @@ def _translate(raw: Array, ids: Mapping[Value, int], known: Array | None, path: 
     if raw.dtype.kind == "u" and raw.dtype.itemsize <= 2 and len(raw) == 1:
         table = np.full(np.iinfo(raw.dtype).max + 1, unknown, np.uint8)
         for value, class_id in ids.items():
-            table[value] = class_id
+            if isinstance(value, int) and 0 <= value < len(table):  # else no pixel has it
+                table[value] = class_id
         # A byte is translated several times as fast as an index is taken.
         out = _bytewise(raw[0], table) if raw.dtype == np.uint8 else np.take(table, raw[0])
     else:
@@ -194,12 +213,23 @@ def _own_grid(dataset: Any, grid: PixelGrid, crs: str | None, path: Path) -> Pix
     return grid
 
 
+def _of_one_kind(ids: Mapping[Value, int]) -> dict[Value, int]:
+    """Return `ids` with triples only, if any is one: a number stands for itself in every band."""
+    triples = {value: class_id for value, class_id in ids.items() if isinstance(value, tuple)}
+    if not triples:
+        return dict(ids)
+    numbers: dict[Value, int] = {
+        (v, v, v): class_id for v, class_id in ids.items() if isinstance(v, int)
+    }
+    return numbers | triples  # a colour with a class has it, whatever the file's nodata is
+
+
 def open_mask_raster(
     path: Path,
     *,
     grid: PixelGrid,
     mask_values: Mapping[Value, int] | None,
-    ignore_values: Sequence[int],
+    ignore_values: Sequence[Value],
     n_classes: int,
     labels_crs: str | None,
 ) -> MaskRaster:
@@ -233,11 +263,11 @@ def open_mask_raster(
         nodata = dataset.nodata
         if nodata is not None and nodata == nodata // 1 and not (mask_values and nodata in ids):
             ids[int(nodata)] = IGNORE
-        ids |= dict.fromkeys(ignore_values, IGNORE)
+        ids = _of_one_kind(ids | dict.fromkeys(ignore_values, IGNORE))
         if any(isinstance(value, tuple) for value in ids) and dataset.count < 3:
-            what = "mask_values has RGB triples, the raster too few bands"
+            what = "mask_values or ignore_values has RGB triples, the raster too few bands"
             raise DataError(what, path=path, expected="3 bands", found=dataset.count)
-        source = MaskRaster(str(path), own, grid, ids, mask_kind(dataset) == "internal")
+        source = MaskRaster(str(path), own, grid, ids, has_own_mask(dataset))
     if source.cover == 0:
         remedy = "Check both CRSs and the file names"
         raise DataError("the label raster does not overlap the image", path=path, remedy=remedy)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp
 from rasterio.errors import RasterioError
 from rasterio.windows import Window as FileWindow
 
@@ -18,14 +17,16 @@ from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
 from gim_cv.patches import MOST_PX, Window, blank
 from gim_cv.rasterfile import (
+    OWN_MASK,
     Handles,
     band_table,
     choose_bands,
     common_dtype,
     common_grid,
-    mask_kind,
+    nodata_of,
     open_raster,
     unreadable,
+    validity_bands,
 )
 from gim_cv.resample import STRIP_PX, Axis, Resampler
 
@@ -47,10 +48,11 @@ class ImageSource:
         Name of each band.
     dtype
         Type of the pixels, as stored.
-    nodata
-        Pixel value that means "no image here", or None.
-    mask
-        Where validity comes from besides `nodata` and NaN: "none", "internal" or "alpha".
+    marks
+        Value of each band that means "no image here", or None.
+    masks
+        Of each file in `parts`, where validity comes from besides `marks`, NaN and infinity: see
+        `rasterfile.validity_bands`.
     native
         Grid of the file, or of the part that `bounds` keeps.
     origin
@@ -64,14 +66,19 @@ class ImageSource:
     parts: tuple[tuple[str, tuple[int, ...]], ...]
     band_names: tuple[str, ...]
     dtype: np.dtype[Any]
-    nodata: float | None
-    mask: str
+    marks: tuple[float | None, ...]
+    masks: tuple[tuple[int, ...], ...]
     native: PixelGrid
     origin: tuple[int, int]
     grid: PixelGrid
     block: tuple[int, int]
     resampler: Resampler | None
     _handles: Handles = field(default_factory=Handles, compare=False, repr=False)
+
+    @property
+    def nodata(self) -> float | None:
+        """Pixel value that means "no image here", that of the first band; or None."""
+        return self.marks[0]
 
     def read(self, window: Window) -> tuple[Array, Bool]:
         """Return image and validity of a window of `grid`.
@@ -106,11 +113,12 @@ class ImageSource:
         planes = np.moveaxis(image, -1, 0)
         valid = np.ones(image.shape[:2], bool)
         done = 0
-        for path, indexes in self.parts:
+        for (path, indexes), masks in zip(self.parts, self.masks, strict=True):
             try:
                 dataset = self._handles(path)
                 dataset.read(indexes, window=place, out=planes[done : done + len(indexes)])
-                self._drop_by_file(valid, dataset, place)
+                for mask in masks:
+                    valid &= _shown(dataset, mask, place)
             except RasterioError as err:
                 raise unreadable(err, inside, path) from err
             done += len(indexes)
@@ -119,28 +127,31 @@ class ImageSource:
             blank(image, ~valid)
         return _placed(image, valid, inside, window)
 
-    def _drop_by_file(self, valid: Bool, dataset: Any, place: Any) -> None:
-        """Clear `valid` where a file's own mask or alpha band is 0."""
-        if self.mask == "internal":
-            valid &= dataset.read_masks(1, window=place) != 0
-        if self.mask == "alpha":
-            alpha = dataset.colorinterp.index(ColorInterp.alpha) + 1
-            valid &= dataset.read(alpha, window=place) != 0
-
     def _drop_by_value(self, valid: Bool, image: Array) -> None:
-        """Clear `valid` where a pixel is NaN in any band, or nodata in all."""
+        """Clear `valid` where a pixel is NaN or infinite in any band, or nodata in all."""
         if image.dtype.kind == "f":
-            valid &= ~np.isnan(image).any(axis=-1)
-        if self.nodata is not None and _fits(self.nodata, image.dtype):
-            valid &= (image != image.dtype.type(self.nodata)).any(axis=-1)
+            valid &= np.isfinite(image).all(axis=-1)
+        if all(_fits(mark, image.dtype) for mark in self.marks):
+            same = len(set(self.marks)) == 1  # compared much faster with one number
+            mark = np.array(self.marks[0] if same else self.marks, image.dtype)
+            valid &= (image != mark).any(axis=-1)
 
 
-def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+def _shown(dataset: Any, mask: int, place: Any) -> Bool:
+    """Return where one of `validity_bands` is not 0 in a window of a file."""
+    own = mask == OWN_MASK
+    found = dataset.read_masks(1, window=place) if own else dataset.read(mask, window=place)
+    return np.asarray(found != 0)
+
+
+def _fits(value: float | None, dtype: np.dtype[Any]) -> bool:
     """Return whether a pixel of `dtype` can have this value; -9999 in a uint8 file cannot."""
+    if value is None or np.isnan(value):
+        return False
     if dtype.kind == "f":
-        return not np.isnan(value)
+        return True
     limits = np.iinfo(dtype)
-    return value == round(value) and limits.min <= value <= limits.max
+    return bool(limits.min <= value <= limits.max and value == round(value))
 
 
 def _placed(image: Array, valid: Bool, inside: Window, window: Window) -> tuple[Array, Bool]:
@@ -197,18 +208,20 @@ def open_image(
         chosen = choose_bands(band_table(opened, files), bands, files[0])
         window = whole.window if bounds is None else whole.bounds_window(bounds, path=files[0])
         native = whole.part(window)
+        places = [(number, index) for number, index, _ in chosen]
+        parts = [
+            (number, tuple(index for _, index in rows))
+            for number, rows in groupby(places, key=lambda place: place[0])
+        ]
         _check_size(native, files[0])
         factors = native.factors(resolution_m)
         _check_square(native.resampled(factors), files[0])
         return ImageSource(
-            parts=tuple(
-                (str(files[number]), tuple(index for _, index, _ in rows))
-                for number, rows in groupby(chosen, key=lambda row: row[0])
-            ),
+            parts=tuple((str(files[number]), indexes) for number, indexes in parts),
             band_names=tuple(name for _, _, name in chosen),
-            dtype=common_dtype(opened, [row[:2] for row in chosen], files[0]),
-            nodata=opened[0].nodata if nodata is None else nodata,
-            mask=mask_kind(opened[0]),
+            dtype=common_dtype(opened, places, files[0]),
+            marks=nodata_of(opened, places) if nodata is None else (nodata,) * len(places),
+            masks=tuple(validity_bands(opened[number]) for number, _ in parts),
             native=native,
             origin=(window.row0, window.col0),
             grid=native if factors == (1, 1) else native.resampled(factors),

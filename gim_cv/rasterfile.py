@@ -166,12 +166,34 @@ def common_dtype(opened: Sequence[Any], bands: Sequence[tuple[int, int]], path: 
     return np.dtype(found.pop())
 
 
-def mask_kind(dataset: Any) -> str:
-    """Return where a raster keeps validity besides nodata: "none", "internal" or "alpha"."""
+OWN_MASK = 0
+"""Stands among numbers of bands for the mask that a file keeps besides its bands."""
+
+
+def validity_bands(dataset: Any) -> tuple[int, ...]:
+    """Return the bands (from 1; or `OWN_MASK`) that are 0 where a raster has no image.
+
+    GDAL's own mask leaves alpha out where there is nodata too, or another number of bands than 2
+    or 4.
+    """
+    alpha = [i for i, use in enumerate(dataset.colorinterp, start=1) if use == ColorInterp.alpha]
+    return tuple(alpha) + ((OWN_MASK,) if has_own_mask(dataset) else ())
+
+
+def has_own_mask(dataset: Any) -> bool:
+    """Return whether a raster keeps a mask besides its bands, inside the file or beside it."""
     flags = dataset.mask_flag_enums[0]
-    if MaskFlags.alpha in flags:
-        return "alpha"
-    return "internal" if MaskFlags.per_dataset in flags else "none"
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def nodata_of(opened: Sequence[Any], bands: Sequence[tuple[int, int]]) -> tuple[float | None, ...]:
+    """Return the value of each chosen band (file, number from 1) that means "no image here".
+
+    A band that declares none has that of the first band that does.
+    """
+    first, *_ = *(value for d in opened for value in d.nodatavals if value is not None), None
+    own = (opened[file].nodatavals[index - 1] for file, index in bands)
+    return tuple(first if value is None else value for value in own)
 
 
 def band_table(opened: Sequence[Any], files: Sequence[Path]) -> list[tuple[int, int, str]]:

@@ -119,6 +119,22 @@ def _box(window: Window) -> shapely.Polygon:
     return shapely.box(window.col0, window.row0, window.col1, window.row1)
 
 
+def _polygonal(geometries: Array) -> Array:
+    """Return geometries whose collections have become the union of the polygons in them."""
+    mixed = np.flatnonzero(
+        shapely.get_type_id(geometries) == shapely.GeometryType.GEOMETRYCOLLECTION
+    )
+    if mixed.size == 0:
+        return geometries
+    out = geometries.copy()
+    for index in mixed.tolist():
+        parts = shapely.get_parts(geometries[[index]])
+        while (shapely.get_type_id(parts) > shapely.GeometryType.POLYGON).any():
+            parts = shapely.get_parts(parts)
+        out[index] = shapely.union_all(parts[shapely.get_dimensions(parts) == 2])
+    return out
+
+
 def on_lattice(geometries: Array) -> Array:
     """Return polygons with coordinates rounded to 1/1024 px, cut off `MOST_PX` from the origin.
 
@@ -129,6 +145,7 @@ def on_lattice(geometries: Array) -> Array:
     near[far] = shapely.intersection(
         geometries[far], shapely.box(-MOST_PX, -MOST_PX, MOST_PX, MOST_PX)
     )
+    near = _polygonal(near)
     return np.asarray(shapely.transform(near, lambda xy: np.round(xy * LATTICE) / LATTICE))
 
 

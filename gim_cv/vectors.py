@@ -23,6 +23,8 @@ from pyogrio.errors import DataLayerError, DataSourceError  # noqa: E402
 
 Array = NDArray[Any]
 PARQUET = (".parquet", ".geoparquet")
+NUMBERED = ("GPKG", "FlatGeobuf", "ESRI Shapefile", "OpenFileGDB", "SQLite")
+"""Drivers whose feature ids count the file's features, which a spatial index gives in any order."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,9 @@ def read_features(
     """
     if not path.exists():
         raise MissingError("no such vector file", path=path, remedy="Check the path in the catalog")
-    table = _Parquet(path, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
+    table = (
+        _Parquet(path, layer, where) if path.suffix.lower() in PARQUET else _Ogr(path, layer, where)
+    )
     if attribute is not None and attribute not in table.columns:
         raise UnknownError.among("column", attribute, table.columns, path=path)
     given = None if own_crs and table.crs else crs
@@ -105,7 +109,9 @@ def read_features(
     moved = _to_pixels(geometries[kept], own, grid)
     broken = ~shapely.is_valid(moved)
     moved[broken] = shapely.make_valid(moved[broken], method="structure", keep_collapsed=False)
-    column = None if attribute is None else frame[attribute].to_numpy()[kept]
+    column = None
+    if attribute is not None:
+        column = frame[attribute].to_numpy(object, na_value=None)[kept]
     return Features(moved, column, int(broken.sum()), cover)
 
 
@@ -122,6 +128,7 @@ class _Ogr:
             what = f"not a vector file that OGR can read ({err})"
             remedy = "Get the file again, with all its sidecars"
             raise DataError(what, path=path, remedy=remedy) from err
+        self._numbered = info["driver"] in NUMBERED  # a GeoJSON's ids may be any
         self.crs: str | None = info["crs"]
         self.columns = [str(name) for name in info["fields"]]
         bounds = info["total_bounds"] if info["features"] else None  # 0, 0, 0, 0 in a shapefile
@@ -130,18 +137,19 @@ class _Ogr:
     def read(self, bbox: tuple[float, ...], column: str | None) -> geopandas.GeoDataFrame:
         """Return the features that meet `bbox` (layer's CRS), in file order."""
         try:
-            return self._frame(column, bbox).sort_index()
+            return self._frame(column, bbox)
         except (DataSourceError, DataLayerError, ValueError) as err:
             if "no such module: rtree" in str(err):
                 # TensorFlow, imported before GDAL, puts an SQLite without spatial indices in the
                 # place of GDAL's own: all features are read, and chosen here.
-                frame = self._frame(column, None).sort_index()
+                frame = self._frame(column, None)
                 return frame[frame.intersects(shapely.box(*bbox))]
             what = f"features cannot be read ({err})"
             raise DataError(what, path=self._path, remedy="Check `where` and the file") from err
 
     def _frame(self, column: str | None, bbox: tuple[float, ...] | None) -> geopandas.GeoDataFrame:
-        return pyogrio.read_dataframe(
+        """Return the features that meet `bbox`, or all, in file order."""
+        frame = pyogrio.read_dataframe(
             self._path,
             layer=self._layer,
             where=self._where,
@@ -150,6 +158,7 @@ class _Ogr:
             force_2d=True,
             fid_as_index=True,
         )
+        return frame.sort_index() if self._numbered else frame
 
     def holds_any(self) -> bool:
         """Return whether the filter keeps any feature of the layer."""
@@ -162,10 +171,11 @@ class _Ogr:
 class _Parquet:
     """A GeoParquet file."""
 
-    def __init__(self, path: Path, where: str | None) -> None:
-        if where is not None:
-            remedy = "Convert it to GeoPackage, or leave `where` out"
-            raise DataError("`where` does not work on GeoParquet", path=path, remedy=remedy)
+    def __init__(self, path: Path, layer: str | None, where: str | None) -> None:
+        for key, value in (("layer", layer), ("where", where)):
+            if value is not None:
+                remedy = f"Convert it to GeoPackage, or leave `{key}` out"
+                raise DataError(f"`{key}` does not work on GeoParquet", path=path, remedy=remedy)
         try:
             self._frame = geopandas.read_parquet(path)
         except (ValueError, OSError) as err:

@@ -27,6 +27,9 @@ class UniqueKeyLoader(yaml.SafeLoader):
         """Return a mapping, or raise ConstructorError where a key comes a second time."""
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):  # which DVC cannot hash either
+                what = "a list cannot be a key; a colour: [{value: [255, 0, 0], id: 1}]"
+                raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
             key = self.construct_object(key_node, deep=True)
             if key_node.tag != "tag:yaml.org,2002:merge" and key in seen:
                 raise yaml.constructor.ConstructorError(

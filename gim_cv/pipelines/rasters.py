@@ -42,7 +42,12 @@ class ChannelSelector(Step):
     def _learn(self, X: Array) -> None:
         if self.channels is None:
             return
-        if isinstance(self.channels, int) or len(self.channels) == 0:
+        whole = (int, np.integer)
+        if (
+            isinstance(self.channels, whole)
+            or len(self.channels) == 0
+            or not all(isinstance(channel, whole) for channel in self.channels)
+        ):
             raise ConfigError(
                 "channels is not a list of bands", expected="e.g. [0, 1, 2]", found=self.channels
             )

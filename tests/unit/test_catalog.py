@@ -33,6 +33,13 @@ def test_paths_are_under_the_source(tmp_path):
     assert catalog.pair("b").aoi_path(raw) is None
 
 
+def test_colours_may_be_unknown(tmp_path):
+    more = "mask_values: [{value: [9, 0, 0], id: 1}], ignore_values: [7, [255, 255, 255]]"
+    text = GOOD.replace("mask_values: [{value: 255, id: 1}]", more)
+    pair = load(tmp_path, text).pair("b")
+    assert pair.ignore_values == (7, (255, 255, 255))
+
+
 def test_tags_aliases_and_single_pairs_name_pairs(tmp_path):
     catalog = load(tmp_path, GOOD)
     assert catalog.pairs_of(("ab", "a")) == ["a", "b"]
@@ -98,6 +105,12 @@ def test_mask_values_are_a_list_or_a_mapping(tmp_path):
             "reads a key as true: put it in quotes",
         ),
         ("pairs:", "pairs: [", "not YAML"),
+        ("mask_values: [{value: 255, id: 1}]", "mask_values: {[255, 0, 0]: 1}", "cannot be a key"),
+        (
+            "labels: a.geojson",
+            "labels: a.shp, class_attribute: c, classes: {x: 1}, ignore_values: [[1, 2, 3]]",
+            "not triples",
+        ),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path, old, new, message):

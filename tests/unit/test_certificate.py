@@ -8,6 +8,7 @@ import shapely
 from pyproj import CRS
 from scenes import PLAIN, RULE
 
+from gim_cv import certificate
 from gim_cv.certificate import certify
 from gim_cv.errors import DataError
 from gim_cv.grid import PixelGrid
@@ -112,3 +113,46 @@ def test_drawn_areas_against_blocks_are_compared_place_by_place():
     assert certify({"a": stored(), "b": inside})["checked"] == [["a", "b"]]
     with pytest.raises(DataError, match="val in a, train in b"):
         certify({"a": stored(), "b": drawn(("train", col, row, col + 0.5, row + 0.5))})
+
+
+def random_pairs(rng, count, kinds):
+    """Small pairs, scattered, none upon another: whole ones, and some under rules with a buffer."""
+    wide, other = replace(RULE, buffer_m=6.0), replace(RULE, seed=9, buffer_m=2.0)
+    pairs = {}
+    for n in range(count):
+        row, col = 30 * n + int(rng.integers(20)), int(rng.integers(40 * count))
+        grid = replace(GRID, height=10**6, width=10**6).part(Window(row, col, 10, 12))
+        forced = str(rng.choice(["train", "val"])) if rng.random() < kinds else None
+        rule = wide if rng.random() < 0.5 else other
+        pairs[f"p{n}"] = stored(grid, rule=rule, forced=forced)
+    return pairs
+
+
+def gap_by_comparing_all(pairs):
+    grounds = [pairs[name]["ground"] for name in sorted(pairs)]
+    shapes = np.array([shapely.from_wkt(ground["footprint"]) for ground in grounds])
+    shrink = np.cos(np.radians(np.abs(shapely.get_coordinates(shapes)[:, 1]).max()))
+    flat = shapely.transform(shapes, lambda xy: xy * 111_320.0 * [shrink, 1])
+    gaps = [g["rule"]["buffer_m"] for g in grounds if g["rule"] and len(g["splits"]) > 1]
+    for i, one in enumerate(grounds):
+        for j, other in enumerate(grounds[:i]):
+            if len({*one["splits"], *other["splits"]}) > 1:
+                alike = one["rule"] is not None and one["rule"] == other["rule"]
+                sure = one["rule"]["buffer_m"] if alike else 0.0
+                gaps.append(max(shapely.distance(flat[i], flat[j]), sure))
+    return round(min(gaps), 3) if gaps else None
+
+
+@pytest.mark.parametrize("kinds", [1.0, 0.7, 0.0])
+@pytest.mark.parametrize("seed", range(6))
+def test_the_gap_is_the_least_of_all_couples(seed, kinds):
+    pairs = random_pairs(np.random.default_rng(seed), 3 + 2 * seed, kinds)
+    assert certify(pairs)["gap_m"] == gap_by_comparing_all(pairs)
+
+
+def test_not_each_pair_is_compared_with_each(monkeypatch):
+    asked = []
+    monkeypatch.setattr(certificate, "_same_rule", lambda one, other: asked.append((one, other)))
+    pairs = random_pairs(np.random.default_rng(0), 200, kinds=1.0)
+    certify(pairs)
+    assert len(asked) < 5 * len(pairs)

@@ -20,7 +20,7 @@ def in_project(scenes, tmp_path, monkeypatch):
         "  b: {source: scenes, image: b.tif, labels: b.geojson}\n"
         "datasets:\n"
         "  town: {pairs: [a, b], resolution_m: 0.5, aliases: [city]}\n"
-        "  hamlet: {pairs: [a], resolution_m: 0.5}\n"
+        "  hamlet: {pairs: [a, a], resolution_m: 0.5}\n"
     )
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -35,6 +35,7 @@ def test_datasets_of_the_catalog(in_project):
     assert [path.name for path in town.image_paths] == ["a.tif", "b.tif"]
     assert [path.name for path in town.mask_paths] == ["a.geojson", "b.geojson"]
     assert [pair.name for pair in get_dataset("b").pairs] == ["b"]
+    assert [pair.name for pair in get_dataset("hamlet").pairs] == ["a"]
     with pytest.raises(UnknownError, match="unknown dataset or pair 'twon'; expected one of town"):
         get_dataset("twon")
 

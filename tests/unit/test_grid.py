@@ -100,3 +100,9 @@ def test_a_negative_resolution_is_refused():
 def test_attrs_round_trip():
     again = PixelGrid.from_attrs(UTM.attrs())
     assert again == UTM
+
+
+def test_a_crs_that_is_not_of_the_earth_is_one_clear_error():
+    local = CRS('LOCAL_CS["arbitrary",UNIT["metre",1]]')
+    with pytest.raises(DataError, match=r"no way from arbitrary to WGS 84.*gdal_edit"):
+        _ = PixelGrid(local, UTM.transform, 80, 60).resolution_m

@@ -1,11 +1,13 @@
 """Labels of vector files: which pixels become which class."""
 
+import json
 import pickle
 import subprocess
 import sys
 
 import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from affine import Affine
@@ -102,6 +104,19 @@ def test_later_features_win(tmp_path):
     assert np.bincount(mask.ravel()).tolist() == [96 * 96 - 700, 300, 400]
 
 
+@pytest.mark.parametrize("ids", [(10, 2), (2, 10), ("x", "y"), (None, None)])
+def test_later_features_of_geojson_win_whatever_their_ids(tmp_path, ids):
+    scene = Scene()
+    path = write(scene, tmp_path / "l.geojson", [(0, 0, 20, 20), (10, 10, 30, 30)], kind=["a", "b"])
+    text = json.loads(path.read_text())
+    for feature, number in zip(text["features"], ids, strict=True):
+        feature.update({} if number is None else {"id": number})
+    path.write_text(json.dumps(text))
+    options = {"class_attribute": "kind", "classes": {"a": 1, "b": 2}, "n_classes": 3}
+    mask = open_it(path, scene, **options).burn(WHOLE)
+    assert np.bincount(mask.ravel()).tolist() == [96 * 96 - 700, 300, 400]
+
+
 def test_classes_of_numbers_and_ignored_values(tmp_path):
     scene = Scene()
     boxes = [(0, 0, 4, 4), (8, 8, 12, 12), (20, 20, 24, 24)]
@@ -141,6 +156,37 @@ def test_broken_polygons_are_repaired_and_counted(tmp_path):
     assert labels.report["repaired"] == 1
     assert labels.report["features"] == 1
     assert labels.burn(WHOLE).sum() == pytest.approx(200, abs=12)
+
+
+def test_polygons_of_a_collection_are_burnt_as_one(tmp_path):
+    scene = Scene(houses=[(0, 0, 20, 20), (10, 10, 30, 30), (50, 50, 60, 60)])
+    one, two, three = scene.shapes()
+    inner = shapely.GeometryCollection([shapely.MultiPolygon([three]), one.centroid])
+    frame = geopandas.GeoDataFrame(
+        geometry=[shapely.GeometryCollection([one, two, inner])], crs=scene.crs
+    )
+    frame.to_file(tmp_path / "l.geojson")
+    assert np.array_equal(open_it(tmp_path / "l.geojson", scene).burn(WHOLE), scene.truth())
+
+
+@pytest.mark.parametrize("kind", ["string", "object", "Int64", "float64"])
+def test_a_feature_without_a_class_is_null_in_any_kind_of_column(tmp_path, kind):
+    scene = Scene()
+    values = pd.array([None, "1"] if kind in ("string", "object") else [None, 1], dtype=kind)
+    frame = geopandas.GeoDataFrame({"code": values}, geometry=scene.shapes(), crs=scene.crs)
+    frame.to_parquet(tmp_path / "l.parquet")
+    options = {"class_attribute": "code", "classes": {"1": 1, "null": 2}, "n_classes": 3}
+    mask = open_it(tmp_path / "l.parquet", scene, **options).burn(WHOLE)
+    assert (mask[10, 10], mask[50, 60]) == (2, 1)
+
+
+@pytest.mark.parametrize("key", ["layer", "where"])
+def test_what_geoparquet_has_not_is_refused(tmp_path, key):
+    scene = Scene()
+    frame = geopandas.GeoDataFrame(geometry=scene.shapes(), crs=scene.crs)
+    frame.to_parquet(tmp_path / "l.parquet")
+    with pytest.raises(DataError, match=f"`{key}` does not work on GeoParquet"):
+        open_it(tmp_path / "l.parquet", scene, **{key: "x"})
 
 
 def test_a_file_far_larger_than_the_image_is_read_near_it(tmp_path):

@@ -111,6 +111,35 @@ def test_colours_become_classes(tmp_path):
         open_it(write(tmp_path / "one.tif", CHECKS), mask_values=colours)
 
 
+COLOURS = {(0, 0, 0): 0, (200, 0, 0): 1}
+
+
+@pytest.mark.parametrize("nodata", [0, 7])
+def test_a_colour_raster_may_have_nodata(tmp_path, nodata):
+    planes = np.stack([CHECKS * 200, CHECKS * 0, CHECKS * 0])
+    planes[:, :, 3] = nodata
+    path = write(tmp_path / "m.tif", planes, nodata=nodata)
+    mask = open_it(path, mask_values=COLOURS).burn(WHOLE, 255)
+    assert (mask[:, 3] == (255 if nodata else 0)).all()
+    assert np.array_equal(np.delete(mask, 3, 1), np.delete(CHECKS, 3, 1))
+
+
+def test_colours_may_be_unknown(tmp_path):
+    planes = np.stack([CHECKS * 200, CHECKS * 0, CHECKS * 0])
+    planes[:, 0], planes[:, 1] = 9, np.array([[1], [2], [3]])
+    path = write(tmp_path / "m.tif", planes)
+    mask = open_it(path, mask_values=COLOURS, ignore_values=[9, (1, 2, 3)]).burn(WHOLE, 0)
+    assert (mask[:2] == 255).all()
+    assert np.array_equal(mask[2:], CHECKS[2:])
+
+
+@pytest.mark.parametrize("value", [-1, 256, 999])
+def test_a_value_that_no_byte_has_marks_nothing(tmp_path, value):
+    path = write(tmp_path / "m.tif", CHECKS * 255)
+    mask = open_it(path, mask_values={0: 0, 255: 1}, ignore_values=[value]).burn(WHOLE, 255)
+    assert np.array_equal(mask, CHECKS)
+
+
 def test_nodata_and_ignored_values_are_unknown(tmp_path):
     values = CHECKS.copy()
     values[0], values[1] = 9, 7
@@ -154,6 +183,19 @@ def test_a_raster_elsewhere_is_refused(tmp_path):
     far = Affine(0.5, 0, 600_000, 0, -0.5, 4_000_000)
     with pytest.raises(DataError, match="does not overlap"):
         open_it(write(tmp_path / "m.tif", CHECKS, far))
+
+
+def test_a_raster_much_smaller_than_the_image_is_found(tmp_path):
+    image = PixelGrid(CRS(32633), PLAIN, 6400, 6400)
+    inside = Affine(0.5, 0, 500_510, 0, -0.5, 3_999_490)  # rows and columns 1020 to 1080
+    path = write(tmp_path / "m.tif", CHECKS[:60, :60], inside)
+    options = {"mask_values": None, "ignore_values": (), "n_classes": 2, "labels_crs": None}
+    source = open_mask_raster(path, grid=image, **options)
+    assert source.cover == pytest.approx((60 / 6400) ** 2)
+    assert np.array_equal(source.burn(Window(1020, 1020, 60, 60), 255), CHECKS[:60, :60])
+    beside = Affine(0.5, 0, 503_200, 0, -0.5, 4_000_000)
+    with pytest.raises(DataError, match="does not overlap"):
+        open_mask_raster(write(tmp_path / "m.tif", CHECKS, beside), grid=image, **options)
 
 
 def test_a_mask_raster_pickles(tmp_path):

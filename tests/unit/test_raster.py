@@ -78,10 +78,11 @@ def test_nodata_that_the_type_cannot_hold_marks_nothing(tmp_path):
     assert valid.all()
 
 
-def test_nan_in_any_band_is_invalid_and_becomes_zero(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_in_any_band_is_invalid_and_becomes_zero(tmp_path, value):
     folder = Scene(dtype="float32").write(tmp_path)
     marked = pixel_values(96, 96, 3, "float32")
-    marked[3, 4, 1] = np.nan
+    marked[3, 4, 1] = value
     edit(folder / "image.tif", lambda sink: sink.write(np.moveaxis(marked, -1, 0)))
     pixels, valid = open_it(folder / "image.tif").read(WHOLE)
     assert np.argwhere(~valid).tolist() == [[3, 4]]
@@ -107,6 +108,59 @@ def test_alpha_is_validity_and_no_band(tmp_path):
     pixels, valid = image.read(WHOLE)
     assert pixels.shape[2] == 3
     assert np.array_equal(valid, alpha > 0)
+
+
+@pytest.mark.parametrize("nodata", [None, 0])
+@pytest.mark.parametrize(("bands", "dtype"), [(4, "uint8"), (5, "uint8"), (6, "float32")])
+def test_alpha_is_validity_whatever_gdal_s_own_mask_says(tmp_path, bands, dtype, nodata):
+    folder = Scene(bands=bands, dtype=dtype, nodata=nodata).write(tmp_path)
+    alpha = np.full((96, 96), 255, dtype)
+    alpha[:5] = 0
+
+    def add_alpha(sink):
+        sink.colorinterp = [*sink.colorinterp[:-1], ColorInterp.alpha]
+        sink.write(alpha, bands)
+
+    edit(folder / "image.tif", add_alpha)
+    pixels, valid = open_it(folder / "image.tif").read(WHOLE)
+    assert pixels.shape[2] == bands - 1
+    assert np.array_equal(valid, alpha > 0)
+
+
+def band_files(folder, nodata=(None, None, None)):
+    """Files of one band each, whose first five columns are 9, 8 and 7."""
+    files = []
+    for band, value in enumerate(nodata):
+        place = Scene(bands=1, nodata=value).write(folder / f"b{band}")
+        values = pixel_values(96, 96)[..., band]
+        values[:, :5] = 9 - band
+        edit(place / "image.tif", lambda sink, v=values: sink.write(v, 1))
+        files.append(place / "image.tif")
+    return files
+
+
+def test_each_band_file_has_its_own_nodata(tmp_path):
+    outside = np.arange(96) < 5
+    _, valid = open_it(band_files(tmp_path / "own", (9, 8, 7))).read(WHOLE)
+    assert np.array_equal(valid, np.broadcast_to(~outside, (96, 96)))
+    image = open_it(band_files(tmp_path / "one", (None, 8, 8)))
+    assert image.marks == (8, 8, 8)
+    assert image.read(WHOLE)[1].all()
+
+
+def test_each_band_file_has_its_own_mask(tmp_path):
+    files = band_files(tmp_path)
+    mask = np.full((96, 96), 255, np.uint8)
+    mask[:, 90:] = 0
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        edit(files[1], lambda sink: sink.write_mask(mask))
+    assert np.array_equal(open_it(files).read(WHOLE)[1], mask > 0)
+
+
+@pytest.mark.parametrize("nodata", [float("nan"), float("inf")])
+def test_no_integer_is_nan_or_infinite(tmp_path, nodata):
+    image = open_it(Scene().write(tmp_path) / "image.tif", nodata=nodata)
+    assert image.read(WHOLE)[1].all()
 
 
 @pytest.mark.parametrize(("bands", "picked"), [([3, 1], [2, 0]), (["green"], [1])])

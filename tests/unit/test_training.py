@@ -49,6 +49,15 @@ def test_nothing_is_there_before_it_is_prepared(scenes):
         _ = dataset(scenes, "a").X
 
 
+def test_channels_are_among_the_bands_of_the_pair(scenes):
+    pair = Pair(name="a", source=scenes.name, image="a.tif", labels="a.geojson", bands=(1, 3))
+    options = {"mask_pipeline_factory": MASKS, "raw_dir": scenes.parent}
+    last = TrainingDataset(pair, None, partial(IMAGES, channels=[1]), **options)
+    assert last.pair.bands == (3,)
+    with pytest.raises(ConfigError, match=r"channels from 0 to 1, found \[0, 2\]"):
+        TrainingDataset(pair, None, partial(IMAGES, channels=[0, 2]), **options)
+
+
 def test_two_shares_mean_no_test_part(scenes):
     tds = dataset(scenes, "a", split=None, train_val_test_split=(0.5, 0.5))
     assert len(prepared(tds).X_test) == 0

@@ -34,7 +34,12 @@ def test_channels_come_in_the_order_asked_for():
 
 @pytest.mark.parametrize(
     ("channels", "match"),
-    [([0, 3], r"channels from 0 to 2, found \[0, 3\]"), ([-1], "no such band"), ([], "not a list")],
+    [
+        ([0, 3], r"channels from 0 to 2, found \[0, 3\]"),
+        ([-1], "no such band"),
+        ([], "not a list"),
+        (["red"], "not a list"),
+    ],
 )
 def test_channels_that_are_not_there(channels, match):
     with pytest.raises(ConfigError, match=match):
