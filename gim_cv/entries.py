@@ -57,6 +57,10 @@ def _as_rows(value: Any) -> Any:
     return [{"value": key, "id": number} for key, number in value.items()]
 
 
+IMAGE_OPTIONS = ("bands", "bounds", "nodata", "image_crs")
+"""Keys that say how the files of an image are read."""
+
+
 class Entry(BaseModel):
     """A frozen table row; an unknown key is an error."""
 
@@ -134,6 +138,10 @@ class Scene(Entry):
         """Return the image files under `raw_dir` (the project's `data/raw`)."""
         return [raw_dir / self.source / part for part in self.image]
 
+    def image_options(self) -> dict[str, Any]:
+        """Return what is said of the image besides its files, as `raster.open_image` takes it."""
+        return {key: getattr(self, key) for key in IMAGE_OPTIONS}
+
 
 class Pair(Scene):
     """One image and its labels; paths are relative to `data/raw/<source>`."""
@@ -150,7 +158,9 @@ class Pair(Scene):
         ("background", "building"), min_length=2, description="name of class 0, 1, …"
     )
     mask_values: Annotated[tuple[MaskValue, ...] | None, BeforeValidator(_as_rows)] = Field(
-        None, description="raw value of a label raster → class id; or a list of value and id"
+        None,
+        description="raw value of a label raster → class id, 0 → 0 where none has class 0; or a "
+        "list of value and id",
     )
     ignore_values: tuple[int | str | tuple[int, int, int] | None, ...] = Field(
         (),

@@ -114,7 +114,7 @@ def pair_of(
         image = FilePair.of(image, labels, name)
     more: dict[str, Any] = {}
     if cut.bands is not None:
-        more["bands"] = _chosen(image, cut.bands)
+        more["bands"] = chosen_bands(image.bands, cut.bands, f"pair {image.name}")
     if cut.positive is not None:
         more["mask_values"] = tuple(
             MaskValue.model_validate(row) for row in cut.mask_values() or ()
@@ -122,28 +122,41 @@ def pair_of(
     return image.model_copy(update=more) if more else image
 
 
-def _chosen(pair: Pair, bands: Sequence[int]) -> tuple[int | str, ...]:
-    """Return those of a pair's bands that a pipeline's channels (here from 1) choose."""
-    own = pair.bands
+def chosen_bands(
+    own: Sequence[int | str] | None, channels: Sequence[int], name: str
+) -> tuple[int | str, ...]:
+    """Return those of an image's bands that a pipeline's channels (here from 1) choose.
+
+    Parameters
+    ----------
+    own
+        The bands that are said of the image; None: all.
+    channels
+        Their numbers among these, from 1.
+    name
+        Of the image, for the error.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer bands.
+    """
     if own is None:
-        return tuple(bands)
-    if not all(1 <= band <= len(own) for band in bands):
+        return tuple(channels)
+    if not all(1 <= channel <= len(own) for channel in channels):
         raise ConfigError(
-            f"the pipeline's channels are not among the bands of pair {pair.name}",
+            f"the pipeline's channels are not among the bands of {name}",
             expected=f"channels from 0 to {len(own) - 1}",
-            found=[band - 1 for band in bands],
+            found=[channel - 1 for channel in channels],
         )
-    return tuple(own[band - 1] for band in bands)
+    return tuple(own[channel - 1] for channel in channels)
 
 
 def native_resolution(pair: Pair, raw_dir: Path) -> float:
     """Return the ground size of a pixel of the pair's image, m; only its header is read."""
     image = open_image(
         pair.image_paths(raw_dir),
-        bands=pair.bands,
-        bounds=pair.bounds,
-        nodata=pair.nodata,
-        image_crs=pair.image_crs,
+        **pair.image_options(),
         resolution_m=0.0,
         resampling="bilinear",
     )

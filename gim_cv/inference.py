@@ -13,8 +13,9 @@ from sklearn.pipeline import Pipeline
 from gim_cv.catalog import Scene
 from gim_cv.config import project
 from gim_cv.cuts import read_inference_pipeline
+from gim_cv.entries import IMAGE_OPTIONS
 from gim_cv.errors import ConfigError, GimError, RunError, UnknownError
-from gim_cv.files import Source, check_name, name_of, paths_of
+from gim_cv.files import Source, check_name, chosen_bands, name_of, paths_of
 from gim_cv.givenmodel import is_run, predictor_for
 from gim_cv.maps import CLASSES
 from gim_cv.pipelines import get_image_inference_pipeline
@@ -24,7 +25,6 @@ from gim_cv.raster import ImageSource, open_image
 
 log = logging.getLogger(__name__)
 Out = TypeVar("Out")
-OF_ENTRY = ("bands", "bounds", "nodata", "image_crs")
 HOW = {
     "overlap": 0.5,
     "batch": 4,
@@ -207,13 +207,11 @@ class InferenceDataset:
 
     def _options(self) -> dict[str, Any]:
         """Return what is said of the image besides its files, for `open_image`."""
-        entry, own = self._entry, self.look.bands
-        said = {} if entry is None else {key: getattr(entry, key) for key in OF_ENTRY}
-        options = {**dict.fromkeys(OF_ENTRY), **said, "resampling": "bilinear"}
-        options["bands"] = self.bands or options["bands"]
-        if own is not None:
-            bands = options["bands"]
-            options["bands"] = own if bands is None else [bands[number - 1] for number in own]
+        entry, channels = self._entry, self.look.bands
+        said = dict.fromkeys(IMAGE_OPTIONS) if entry is None else entry.image_options()
+        options = {**said, "bands": self.bands or said["bands"], "resampling": "bilinear"}
+        if channels is not None:
+            options["bands"] = chosen_bands(options["bands"], channels, self.name)
         return options
 
 

@@ -242,7 +242,8 @@ def open_mask_raster(
     grid
         Grid of the image, native resolution.
     mask_values
-        Raw value, or RGB triple, → class id. None: the values are the ids 0 … n_classes - 1.
+        Raw value, or RGB triple, → class id; where none has class 0, 0 or black has, unless it is
+        nodata or to be ignored. None: the values are the ids 0 … n_classes - 1.
     ignore_values
         Raw values that mean "unknown". The file's nodata value joins them, unless `mask_values`
         gives it a class.
@@ -263,7 +264,10 @@ def open_mask_raster(
         nodata = dataset.nodata
         if nodata is not None and nodata == nodata // 1 and not (mask_values and nodata in ids):
             ids[int(nodata)] = IGNORE
-        ids = _of_one_kind(ids | dict.fromkeys(ignore_values, IGNORE))
+        ids |= dict.fromkeys(ignore_values, IGNORE)
+        if mask_values and 0 not in mask_values.values():
+            ids.setdefault(0, 0)
+        ids = _of_one_kind(ids)
         if any(isinstance(value, tuple) for value in ids) and dataset.count < 3:
             what = "mask_values or ignore_values has RGB triples, the raster too few bands"
             raise DataError(what, path=path, expected="3 bands", found=dataset.count)

@@ -84,10 +84,7 @@ def open_scene(pair: Pair, raw_dir: Path, **options: Unpack[PatchOptions]) -> Sc
     patch_px = options["patch_px"]
     image = open_image(
         pair.image_paths(raw_dir),
-        bands=pair.bands,
-        bounds=pair.bounds,
-        nodata=pair.nodata,
-        image_crs=pair.image_crs,
+        **pair.image_options(),
         resolution_m=options["resolution_m"],
         resampling=options["resampling"],
     )

@@ -196,12 +196,7 @@ class Predictor:
     def open_scene(self, scene: Scene, raw_dir: Path, *, resampling: str) -> ImageSource:
         """Return a scene of the catalog as `open_image` does; `raw_dir` has the sources."""
         return self.open_image(
-            scene.image_paths(raw_dir),
-            bands=scene.bands,
-            bounds=scene.bounds,
-            nodata=scene.nodata,
-            image_crs=scene.image_crs,
-            resampling=resampling,
+            scene.image_paths(raw_dir), **scene.image_options(), resampling=resampling
         )
 
     def open_image(

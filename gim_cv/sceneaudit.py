@@ -38,10 +38,7 @@ def _audit(scene: Scene, raw_dir: Path, pairs: list[dict[str, Any]]) -> PairAudi
     try:
         image = open_image(
             scene.image_paths(raw_dir),
-            bands=scene.bands,
-            bounds=scene.bounds,
-            nodata=scene.nodata,
-            image_crs=scene.image_crs,
+            **scene.image_options(),
             resolution_m=ANY_M,
             resampling="bilinear",
         )

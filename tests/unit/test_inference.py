@@ -159,6 +159,14 @@ def test_bands_may_be_named_and_the_pipeline_counts_among_them(rasters, tmp_path
     assert about["recipe"]["bands"] == [[3, 1, 2]]
 
 
+def test_channels_are_among_the_bands(rasters):
+    part = InferenceDataset(rasters / "a.tif", partial(PIPELINE, channels=[2]), bands=[1, 2])
+    with pytest.raises(
+        ConfigError, match=r"not among the bands of a; expected channels from 0 to 1"
+    ):
+        part.prepare()
+
+
 def test_pixels_that_are_not_square_may_be_made_so(tmp_path):
     path = Scene(transform=Affine(0.4, 0, 500_000, 0, -0.6, 4_000_000)).write_image(tmp_path)
     part = InferenceDataset(path, partial(PIPELINE, resample_factor=0.5))

@@ -90,6 +90,20 @@ def test_values_become_classes(tmp_path):
         open_it(path).burn(WHOLE, 255)
 
 
+def test_0_and_black_are_background_where_no_value_is(tmp_path):
+    path = write(tmp_path / "m.tif", CHECKS * 255)
+    assert np.array_equal(open_it(path, mask_values={255: 1}).burn(WHOLE, 255), CHECKS)
+    ignored = open_it(path, mask_values={255: 1}, ignore_values=[0]).burn(WHOLE, 255)
+    assert np.array_equal(ignored, np.where(CHECKS, 1, 255))
+    with pytest.raises(DataError, match=r"expected one of 255, found 0"):
+        open_it(path, mask_values={255: 0}).burn(WHOLE, 255)
+    path = write(tmp_path / "n.tif", CHECKS * 255, nodata=0)
+    assert np.array_equal(open_it(path, mask_values={255: 1}).burn(WHOLE, 255), ignored)
+    planes = np.stack([CHECKS * 200, CHECKS * 0, CHECKS * 0])
+    path = write(tmp_path / "c.tif", planes)
+    assert np.array_equal(open_it(path, mask_values={(200, 0, 0): 1}).burn(WHOLE, 255), CHECKS)
+
+
 @pytest.mark.parametrize("dtype", ["uint16", "int32", "float32"])
 def test_any_type_of_value(tmp_path, dtype):
     values = CHECKS.astype(dtype) * 4000 + 1
