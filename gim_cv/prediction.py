@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.progress import track
 
 from gim_cv.atomic import atomic_folder, write_text
+from gim_cv.backend import backend_name
 from gim_cv.blending import blended, rows_from
 from gim_cv.contents import raster_digests
 from gim_cv.curves import as_levels, check_probability
@@ -138,7 +139,8 @@ def predict_scene(
     recipe = scene_recipe(image, predictor, options, prune_fn)
     if _is_taken(out_dir) and not overwrite:
         return _finished(out_dir, recipe)
-    work = unfinished_folder(out_dir, work_key(recipe), tmp_dir=tmp_dir)
+    key = work_key({**recipe, "backend": backend_name()})
+    work = unfinished_folder(out_dir, key, tmp_dir=tmp_dir)
     with _writing(out_dir), work as state:
         strips = Strips(state / "strips")
         predict_rows(image, predictor, options, strips, prune_fn=prune_fn, progress=progress)

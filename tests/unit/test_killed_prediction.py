@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 import rasterio
-from predicting import contents, first_band, predict, predictor, run
+from predicting import Asked, contents, first_band, predict, predictor, run
 from scenes import Scene
 
 from gim_cv.patches import PatchGrid
@@ -114,6 +114,14 @@ def test_nothing_of_another_image_is_used(cut):
     predict(cut / "image.tif", cut / "afresh")
     assert contents(cut / "out") == contents(cut / "afresh")
     assert list((cut / "tmp").iterdir()) == []
+
+
+def test_what_another_backend_began_is_not_gone_on_with(cut, monkeypatch):
+    run(cut, kill_in=9)
+    monkeypatch.setattr("gim_cv.prediction.backend_name", lambda: "another")
+    asked = Asked()
+    predict(cut / "image.tif", cut / "out", predictor(asked), tmp_dir=cut / "tmp")
+    assert asked.windows == len(WINDOWS)
 
 
 def test_two_processes_do_not_make_the_same(cut, whole):
