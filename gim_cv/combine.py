@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from gim_cv.atomic import put_in_place
 from gim_cv.errors import DataError
@@ -27,6 +25,7 @@ from gim_cv.pooling import (
     split_certificate,
 )
 from gim_cv.scatter import Bar, Reading, block_readers, scatter
+from gim_cv.scheduling import tracked
 from gim_cv.schema import ARRAYS, layout
 from gim_cv.shuffle import Row, Spool, read_ahead, readers_within
 from gim_cv.statistics import band_sums, summarise
@@ -95,7 +94,7 @@ def combine_stores(
     table = PatchTable.of(sources, seed)
     recipe = _recipe(sources, seed)
     key = _key(recipe, seen, sources[0].patches, memory_mib)
-    bar = _bars() if progress else _plain
+    bar = _shown if progress else _plain
     with unfinished_folder(out, key, tmp_dir=tmp_dir) as folder:
         spool, readers = _spool(folder / "spool", sources[0].patches, len(table), memory_mib)
         calls = block_readers(sources, table, spool)
@@ -272,12 +271,5 @@ def _plain(items: Iterator[Any], _label: str, _total: int, _done: int) -> Iterat
     return items
 
 
-def _bars() -> Bar:
-    console = Console(stderr=True)
-
-    def bar(items: Iterator[Any], label: str, total: int, done: int) -> Iterator[Any]:
-        text = f"combine: {label}"
-        quiet = not console.is_terminal
-        return iter(track(items, text, total=total, completed=done, console=console, disable=quiet))
-
-    return bar
+def _shown(items: Iterator[Any], label: str, total: int, done: int) -> Iterator[Any]:
+    return iter(tracked(items, f"combine: {label}", total=total, done=done))

@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from rich.console import Console
-from rich.progress import track
 
 from gim_cv.baseline import Colour, Constant, fit_colour_baseline, majority
 from gim_cv.batches import Batches
@@ -25,6 +23,7 @@ from gim_cv.inventory import count_objects
 from gim_cv.models.segmentalist import Segmentalist
 from gim_cv.results import clear_results, write_results
 from gim_cv.rundir import read_run, run_digest
+from gim_cv.scheduling import tracked
 from gim_cv.schema import split_slice
 from gim_cv.store import open_store
 from gim_cv.symmetry import Image, Predict, answers
@@ -187,7 +186,4 @@ def _batches(
     if chosen.start == chosen.stop:
         return ()
     batches = Batches(patches, split, batch=batch, seed=0, shuffle=False, scale=scale)
-    console = Console(stderr=True)
-    quiet = not (progress and console.is_terminal)
-    label = f"evaluate: {split}"
-    return track(batches, label, total=len(batches), console=console, disable=quiet)
+    return tracked(batches, f"evaluate: {split}" if progress else None, total=len(batches))

@@ -22,6 +22,7 @@ from gim_cv.pipelines import get_image_inference_pipeline
 from gim_cv.prediction import Options, PruneFn, predict_scene
 from gim_cv.predictor import Predictor
 from gim_cv.raster import ImageSource, open_image
+from gim_cv.scheduling import one_by_one
 
 log = logging.getLogger(__name__)
 Out = TypeVar("Out")
@@ -311,17 +312,13 @@ class CompositeInferenceDataset:
 
     def _each(self, step: Callable[[InferenceDataset], Out], *, skip_failures: bool) -> list[Out]:
         """Return what `step` returns for each constituent that has not failed."""
-        done = []
-        for part in self.constituents:
-            if part.name in self.failures:
-                continue
-            try:
-                done.append(step(part))
-            except GimError as err:
-                if not skip_failures:
-                    raise
-                log.error("%s is not predicted: %s", part.name, err)  # noqa: TRY400 - one line each
-                self.failures[part.name] = err
+
+        def failed(part: InferenceDataset, err: GimError) -> None:
+            log.error("%s is not predicted: %s", part.name, err)
+            self.failures[part.name] = err
+
+        left = [part for part in self.constituents if part.name not in self.failures]
+        done = one_by_one(step, left, failed=failed if skip_failures else None)
         if not done:
             raise next(iter(self.failures.values()))
         return done

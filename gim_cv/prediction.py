@@ -14,12 +14,10 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from math import inf, prod
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from gim_cv.atomic import atomic_folder, write_text
 from gim_cv.backend import backend_name
@@ -36,12 +34,12 @@ from gim_cv.predictor import Predictor
 from gim_cv.raster import ImageSource
 from gim_cv.recipe import recipe_difference
 from gim_cv.scanning import rows_of_windows, shown_windows
+from gim_cv.scheduling import tracked
 from gim_cv.strips import Strips
 from gim_cv.symmetry import Image
 from gim_cv.unfinished import unfinished_folder, work_key
 
 Array = NDArray[Any]
-Item = TypeVar("Item")
 PruneFn = Callable[[Array], bool]
 ABOUT, POLYGONS, QUICKLOOK = "prediction.json", "polygons.gpkg", "quicklook.png"
 FILES = frozenset({ABOUT, POLYGONS, QUICKLOOK, CLASSES, PROBABILITY})
@@ -160,7 +158,7 @@ def scene_recipe(
         "image": [raster_digests(Path(path)) for path, _ in image.parts],
         "bands": [list(numbers) for _, numbers in image.parts],
         "window": [*image.origin, image.native.height, image.native.width],
-        "nodata": None if image.nodata is None else repr(float(image.nodata)),
+        "nodata": [None if mark is None else repr(float(mark)) for mark in image.marks],
         "grid": image.grid.attrs(),
         "resampling": None if image.resampler is None else image.resampler.method,
         "model": dict(predictor.about),
@@ -186,7 +184,7 @@ def predict_rows(
         step_px(options.window_px, options.overlap),
     )
     rows = rows_of_windows(image, grid, strips.end)
-    windows = shown_windows(_bar(rows, progress, len(rows_from(grid, strips.end))), grid)
+    windows = shown_windows(tracked(rows, progress, total=len(rows_from(grid, strips.end))), grid)
     answers = _answers(windows, predictor, options.batch, prune_fn)
     for _, values in blended(answers, grid, predictor.channels, strips.end):
         strips.add(as_levels(values.clip(0, 1)))  # sums of shares may be 1 + 1e-7
@@ -250,7 +248,7 @@ def _write_results(
     tags |= {} if threshold is None else {"threshold": str(threshold)}
 
     def bar(windows: Iterable[Window], total: int) -> Iterable[Window]:
-        return _bar(windows, progress and f"{progress}: maps", total)
+        return tracked(windows, progress and f"{progress}: maps", total=total)
 
     found = write_maps(folder, image, strips, names, predictor.level, tags=tags, bar=bar)
     write_png(folder / QUICKLOOK, found.picture())
@@ -341,9 +339,3 @@ def _read_about(path: Path) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError) as err:
         remedy = "Overwrite it, or name another folder"
         raise DataError("says nothing of a prediction", path=path, remedy=remedy) from err
-
-
-def _bar(items: Iterable[Item], title: str | None, total: int) -> Iterable[Item]:
-    console = Console(stderr=True)
-    quiet = title is None or not console.is_terminal
-    return track(items, title or "", total=total, console=console, disable=quiet)

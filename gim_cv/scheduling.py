@@ -6,7 +6,7 @@ import operator
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 import dask
 from dask.system import CPU_COUNT
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import Progress, track
+
+from gim_cv.errors import GimError
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -128,6 +130,51 @@ def _client() -> tuple[Any, bool]:
         return distributed.default_client(), False
     except ValueError:
         return (distributed.Client(address), True) if address else (None, False)
+
+
+def tracked(items: Iterable[In], title: str | None, *, total: int, done: int = 0) -> Iterable[In]:
+    """Return `items` with a progress bar on stderr, drawn where that is a terminal; None: no bar.
+
+    Parameters
+    ----------
+    items
+        What is gone through.
+    title
+        Of the bar.
+    total, done
+        How many there are, and how many of them are not among `items` any more.
+    """
+    console = Console(stderr=True)
+    quiet = title is None or not console.is_terminal
+    return track(items, title or "", total=total, completed=done, console=console, disable=quiet)
+
+
+def one_by_one(
+    step: Callable[[In], Out],
+    items: Iterable[In],
+    *,
+    failed: Callable[[In, GimError], None] | None,
+) -> list[Out]:
+    """Return ``step(item)`` of each item for which it works.
+
+    Parameters
+    ----------
+    step
+        Raises a GimError where it does not work.
+    items
+        Its arguments.
+    failed
+        Told of each failure; None: the first one is raised.
+    """
+    done = []
+    for item in items:
+        try:
+            done.append(step(item))
+        except GimError as err:
+            if failed is None:
+                raise
+            failed(item, err)
+    return done
 
 
 @contextmanager

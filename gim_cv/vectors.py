@@ -140,8 +140,8 @@ class _Ogr:
             return self._frame(column, bbox)
         except (DataSourceError, DataLayerError, ValueError) as err:
             if "no such module: rtree" in str(err):
-                # TensorFlow, imported before GDAL, puts an SQLite without spatial indices in the
-                # place of GDAL's own: all features are read, and chosen here.
+                # Both TensorFlow and pyogrio were imported before gim_cv could bind GDAL to its own
+                # SQLite, and TensorFlow's has no spatial index: all features are read, and chosen.
                 frame = self._frame(column, None)
                 return frame[frame.intersects(shapely.box(*bbox))]
             what = f"features cannot be read ({err})"

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from dying import Operations
 from patchsets import small_layout
 
 from gim_cv import scatter
@@ -60,19 +59,10 @@ def run(folder: Path, itemsize: int, kill_at: int = 0) -> tuple[int, int, str]:
 def _combine(folder: Path, itemsize: int, kill_at: int) -> None:
     sys.stderr = (folder / "said").open("w", buffering=1)
     scatter.STATE_SECONDS = 0.0
-    count, roots = 0, (str(folder / "tmp"), str(folder / "out"))
-
-    def hook(_event: str, args: tuple[Any, ...]) -> None:
-        nonlocal count
-        if any(isinstance(arg, str | Path) and str(arg).startswith(roots) for arg in args):
-            count += 1
-            if count == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
+    seen = Operations((folder / "tmp", folder / "out"), kill_at)
     paths = sorted((folder / "pairs").iterdir())
     with small_layout(PATCH_BYTES * itemsize):
         combine_stores(
             paths, folder / "out", seed=3, memory_mib=64, tmp_dir=folder / "tmp", progress=True
         )
-    (folder / "ops").write_text(str(count))
+    (folder / "ops").write_text(str(seen.count))

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import sys
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rasterio
+from dying import Operations
 
 from gim_cv import maps
+from gim_cv.maps import CLASSES, PROBABILITY
 from gim_cv.patches import Window
 from gim_cv.prediction import Options, predict_scene
 from gim_cv.predictor import Predictor
@@ -94,6 +96,12 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
+def read(out: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Levels (rows, cols, bands), NaN where there are none, and class ids."""
+    with rasterio.open(out / PROBABILITY) as probability, rasterio.open(out / CLASSES) as ids:
+        return np.moveaxis(probability.read(), 0, -1) * 255, ids.read(1)
+
+
 def whole(path: Path, **options: Any) -> tuple[np.ndarray, np.ndarray]:
     """Image and validity of a raster on its own grid."""
     image = opened(path, **options)
@@ -130,25 +138,16 @@ def run(
 
 
 def _predict(folder: Path, kill_at: int, kill_in: int, overwrite: bool) -> None:
-    count, roots = 0, (str(folder / "tmp"), str(folder / "out"))
-
-    def hook(_event: str, args: tuple[Any, ...]) -> None:
-        nonlocal count
-        if any(isinstance(arg, str | Path) and str(arg).startswith(roots) for arg in args):
-            count += 1
-            if count == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
     def answer(images: np.ndarray) -> np.ndarray:
         if model.batches == kill_in:
             os.kill(os.getpid(), signal.SIGKILL)
         return first_band(images)
 
     model = Asked(answer)
-    sys.addaudithook(hook)
+    seen = Operations((folder / "tmp", folder / "out"), kill_at)
     options = {"tmp_dir": folder / "tmp", "overwrite": overwrite}
     predict(folder / "image.tif", folder / "out", predictor(model), **options)
-    (folder / "count").write_text(f"{count} {model.windows}")
+    (folder / "count").write_text(f"{seen.count} {model.windows}")
 
 
 def peak(path: Path, out: Path, **options: Any) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,6 +53,7 @@ def predict(
     from gim_cv.pipelines import get_image_inference_pipeline
     from gim_cv.prediction import ABOUT
     from gim_cv.predictor import Predictor
+    from gim_cv.scheduling import one_by_one
 
     here = project()
     how = load_params(here.params).predict.model_dump()
@@ -72,40 +73,24 @@ def predict(
     check_has_threshold(predictor, threshold)
     console = Console(soft_wrap=True, highlight=False, markup=False)
 
-    def begin(scene: InferenceDataset) -> None:
+    def begin(scene: InferenceDataset) -> InferenceDataset:
         _check_free(folder / scene.name, taken)
         scene.prepare()
         scene.schedule_inference(predictor, folder, **how)
+        return scene
 
     def finish(scene: InferenceDataset) -> None:
         raster = scene.write_mask_raster(overwrite)
         about = json.loads((raster.parent / ABOUT).read_text(encoding="utf-8"))
         console.print(Text("✓", "green"), f"{raster.parent}: {_found(about)}")
 
-    ready = _each(begin, scenes, console, skip_failures=skip_failures)
-    if len(_each(finish, ready, console, skip_failures=skip_failures)) < len(scenes):
+    def tell(_scene: InferenceDataset, err: GimError) -> None:
+        console.print(Text("✗", "red"), str(err))
+
+    failed = tell if skip_failures else None
+    ready = one_by_one(begin, scenes, failed=failed)
+    if len(one_by_one(finish, ready, failed=failed)) < len(scenes):
         raise typer.Exit(1)
-
-
-def _each(
-    step: Callable[[InferenceDataset], None],
-    scenes: Iterable[InferenceDataset],
-    console: Console,
-    *,
-    skip_failures: bool,
-) -> list[InferenceDataset]:
-    """Return the scenes that `step` worked for; others are printed, or the first one raises."""
-    whole = []
-    for scene in scenes:
-        try:
-            step(scene)
-        except GimError as err:
-            if not skip_failures:
-                raise
-            console.print(Text("✗", "red"), str(err))
-        else:
-            whole.append(scene)
-    return whole
 
 
 def _check_names(scenes: Iterable[InferenceDataset]) -> None:

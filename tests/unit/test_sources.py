@@ -138,17 +138,24 @@ def server(tmp_path):
         thread.join()
 
 
-def test_an_interrupted_download_continues(tmp_path, server):
-    served, url = server
-    data = bytes(range(256)) * 40_000
-    (served / "big.tif").write_bytes(data)
-    address = f"{url}/big.tif"
+BIG = bytes(range(256)) * 40_000
+
+
+def begun(tmp_path, served, address):
+    """Serve a big file, of which an interrupted fetch has left a part; return the part's folder."""
+    (served / "big.tif").write_bytes(BIG)
     folder = tmp_path / "tmp" / "downloads" / "s"
     folder.mkdir(parents=True)
     part = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-big.tif.part"
-    part.write_bytes(data[:9_000_000])
-    out = fetch(tmp_path, url=address, sha256=sha(data))
-    assert (out / "big.tif").read_bytes() == data
+    part.write_bytes(BIG[:9_000_000])
+    return folder
+
+
+def test_an_interrupted_download_continues(tmp_path, server):
+    served, url = server
+    folder = begun(tmp_path, served, f"{url}/big.tif")
+    out = fetch(tmp_path, url=f"{url}/big.tif", sha256=sha(BIG))
+    assert (out / "big.tif").read_bytes() == BIG
     starts = [int(r.removeprefix("bytes=").split("-")[0]) for r in Ranged.asked if r]
     assert max(starts, default=0) >= 9_000_000
     assert not folder.exists()
@@ -262,15 +269,9 @@ def plain_server(tmp_path):
 
 
 def test_a_server_without_ranges_is_read_from_the_beginning(tmp_path, plain_server):
-    data = bytes(range(256)) * 40_000
-    (tmp_path / "big.tif").write_bytes(data)
-    address = f"{plain_server}/big.tif"
-    folder = tmp_path / "tmp" / "downloads" / "s"
-    folder.mkdir(parents=True)
-    part = folder / f"{hashlib.sha256(address.encode()).hexdigest()[:12]}-big.tif.part"
-    part.write_bytes(data[:9_000_000])
-    out = fetch(tmp_path, url=address, sha256=sha(data))
-    assert (out / "big.tif").read_bytes() == data
+    begun(tmp_path, tmp_path, f"{plain_server}/big.tif")
+    out = fetch(tmp_path, url=f"{plain_server}/big.tif", sha256=sha(BIG))
+    assert (out / "big.tif").read_bytes() == BIG
 
 
 @pytest.mark.parametrize(
